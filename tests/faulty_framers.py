@@ -83,8 +83,7 @@ LooksBehindTheFrame = faulty("LooksBehindTheFrame", find=first(lambda w: w.data.
 CopiesEverything = faulty(
     "CopiesEverything", find=lambda _, w: cr_lf(Window(bytearray(w.data), w.start, w.resume), w.resume)
 )
-# Remembers every question in a memo, or some of them, or an index in a window that moves.
-Hoards = faulty("Hoards", find=lambda _, w: cr_lf(w, w.resume, memo=(w.memo, len(w.data) - w.start)))
+# Remembers some questions in a memo, or an index in a window that moves.
 HoardsALittle = faulty(
     "HoardsALittle", find=lambda _, w: cr_lf(w, w.resume, memo=w.memo if (len(w.data) - w.start) % 10 else (w.memo,))
 )
@@ -360,18 +359,6 @@ class Answers(ReadCondition[bytes]):
 
     def find(self, window: Window) -> Any:
         return self.answer
-
-
-@dataclass(frozen=True)
-class Pieces(Framer[bytes]):
-    """Whatever has arrived."""
-
-    def find(self, window: Window) -> Span | NeedMore:
-        size = len(window.data)
-        return (window.start, size, size) if size > window.start else NeedMore()
-
-    def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
-        return bytes_of(frame)
 
 
 @dataclass(frozen=True)

@@ -130,12 +130,16 @@ def test_splits_give_what_the_whole_gives(name: str, seed: int, borders: list[in
     check_division(framer, cut_at(data, borders), step=7, limit=LIMIT)
 
 
-def a_file(tmp_path: Path, name: str, times: int = 40) -> tuple[str, bytes, ReadCondition[Any]]:
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "file"
+
+
+def fill(path: Path, name: str, times: int = 40) -> tuple[bytes, ReadCondition[Any]]:
     framer, make = FRAMERS[name]
     data = b"".join(make(Random(number)) for number in range(times))
-    path = tmp_path / "file"
     path.write_bytes(data)
-    return str(path), data, framer
+    return data, framer
 
 
 def numbers_of(reader: Reader) -> list[int]:
@@ -144,8 +148,8 @@ def numbers_of(reader: Reader) -> list[int]:
 
 
 @pytest.mark.parametrize("name", ["msgpack", "prefix", "overlapping"])
-def test_processes_give_the_results_in_order_and_print_elsewhere(tmp_path: Path, name: str, capfd: Any) -> None:
-    path, data, framer = a_file(tmp_path, name)
+def test_processes_give_the_results_in_order_and_print_elsewhere(path: Path, name: str, capfd: Any) -> None:
+    data, framer = fill(path, name)
     results = [offset for offsets in process(plan(path, framer, parts=5), numbers_of, jobs=2) for offset in offsets]
     assert results == [record.offset for record in whole(data, framer)]
     out, err = capfd.readouterr()
@@ -153,8 +157,8 @@ def test_processes_give_the_results_in_order_and_print_elsewhere(tmp_path: Path,
     assert out.count("printed") < 5 <= err.count("printed")
 
 
-def test_no_file_stays_open_after_bad_frames(tmp_path: Path) -> None:
-    path, _, framer = a_file(tmp_path, "line")
+def test_no_file_stays_open_after_bad_frames(path: Path) -> None:
+    _, framer = fill(path, "line")
     gc.collect()
     gc.disable()
     try:
@@ -166,8 +170,8 @@ def test_no_file_stays_open_after_bad_frames(tmp_path: Path) -> None:
         gc.enable()
 
 
-def test_a_process_that_dies_is_told(tmp_path: Path) -> None:
-    path, _, framer = a_file(tmp_path, "prefix")
+def test_a_process_that_dies_is_told(path: Path) -> None:
+    _, framer = fill(path, "prefix")
     with pytest.raises(WorkerError, match="killed"):
         list(process(plan(path, framer, parts=2), die, jobs=2))
 
@@ -179,8 +183,8 @@ def die(reader: Reader) -> None:
 LOCK = threading.Lock()
 
 
-def test_processes_do_not_inherit_the_locks_of_threads(tmp_path: Path) -> None:
-    path, data, framer = a_file(tmp_path, "line")
+def test_processes_do_not_inherit_the_locks_of_threads(path: Path) -> None:
+    data, framer = fill(path, "line")
     with LOCK, ThreadPoolExecutor() as threads:
         results = threads.submit(list, process(plan(path, framer, parts=2), with_the_lock, jobs=2)).result()
     assert sum(results) == len(whole(data, framer))
@@ -204,9 +208,9 @@ list(process(plan({path!r}, {spec!r}, parts=2), stay, jobs=2))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux only")
-def test_processes_are_copies_of_a_program_with_one_thread_and_end_when_it_is_killed(tmp_path: Path) -> None:
-    path, _, framer = a_file(tmp_path, "fixed")
-    code = COPIED.format(path=path, spec=str(framer))
+def test_processes_are_copies_of_a_program_with_one_thread_and_end_when_it_is_killed(path: Path) -> None:
+    _, framer = fill(path, "fixed")
+    code = COPIED.format(path=str(path), spec=str(framer))
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as program:
         assert program.stdout is not None
         assert program.stdout.read(4) == b"here"
@@ -214,28 +218,27 @@ def test_processes_are_copies_of_a_program_with_one_thread_and_end_when_it_is_ki
         program.communicate(timeout=60)  # the output ends when nobody has it any more
 
 
-def test_splits_are_small_values_that_can_be_pickled(tmp_path: Path) -> None:
-    path, data, framer = a_file(tmp_path, "line")
+def test_splits_are_small_values_that_can_be_pickled(path: Path) -> None:
+    data, framer = fill(path, "line")
     splits = plan(path, framer, parts=3)
     pickled = pickle.dumps(splits)
     assert pickle.loads(pickled) == splits
     assert len(pickled) < 1000
-    assert [(split.start, split.stop) for split in splits] == [
-        (len(data) * i // 3, len(data) * (i + 1) // 3) for i in range(3)
-    ]
+    borders = [len(data) * i // 3 for i in range(4)]
+    assert [(split.start, split.stop) for split in splits] == list(pairwise(borders))
 
 
-def test_two_or_four_processes_get_as_much_of_a_large_file_each(tmp_path: Path) -> None:
-    with open(tmp_path / "file", "wb") as file:
-        file.truncate((1 << 30) + 12345)
-    sizes = [split.stop - split.start for split in plan(tmp_path / "file", "line")]
+def test_two_or_four_processes_get_as_much_of_a_large_file_each(path: Path) -> None:
+    path.touch()
+    os.truncate(path, (1 << 30) + 12345)
+    sizes = [split.stop - split.start for split in plan(path, "line")]
     assert len(sizes) % 4 == 0
     assert max(sizes) - min(sizes) <= 1
     assert max(sizes) <= 1 << 26
 
 
-def test_a_split_whose_first_frame_is_a_guess_is_not_read(tmp_path: Path) -> None:
-    path, _, framer = a_file(tmp_path, "prefix")
+def test_a_split_whose_first_frame_is_a_guess_is_not_read(path: Path) -> None:
+    _, framer = fill(path, "prefix")
     with pytest.raises(ArchiveError, match=r"file: where a frame of .* begins cannot be told .* stitch\(\)"):
         list(plan(path, framer, parts=2)[1].frames())
 
@@ -251,9 +254,8 @@ class Ended(ReadCondition[bytes]):
 
 def test_an_error_in_a_frame_that_is_skipped_is_that_of_its_split() -> None:
     data = b"\5hello,\5hello;\5hello,"
-    splits = [
-        Split(InMemory(data, step=2), Ended(), *border, max_frame_size=3) for border in ((0, 9), (9, 14), (14, 21))
-    ]
+    source = InMemory(data, step=2)
+    splits = [Split(source, Ended(), *border, max_frame_size=3) for border in ((0, 9), (9, 14), (14, 21))]
 
     def read(reader: Reader) -> list[Any]:
         pieces = reader.pieces(in_batches=False, on_oversize="discard")
@@ -266,19 +268,19 @@ def test_an_error_in_a_frame_that_is_skipped_is_that_of_its_split() -> None:
 # Files that are not what they were
 
 
-def test_a_file_that_changes_is_not_read(tmp_path: Path) -> None:
-    path, data, framer = a_file(tmp_path, "prefix")
+def test_a_file_that_changes_is_not_read(path: Path) -> None:
+    data, framer = fill(path, "prefix")
     (split,) = plan(path, framer)
     changed = {"shorter": data[:-1], "changed": data[:-1] + b"\0"}
     for reason, content in changed.items():
-        Path(path).write_bytes(content)
+        path.write_bytes(content)
         os.utime(path, ns=(1, 1))
         with pytest.raises(ArchiveError, match=rf"{path}: .*{reason}.*plan again"):
             list(split.frames())
 
 
-def test_a_file_that_grows_gives_the_frames_that_it_had(tmp_path: Path) -> None:
-    path, data, framer = a_file(tmp_path, "prefix")
+def test_a_file_that_grows_gives_the_frames_that_it_had(path: Path) -> None:
+    data, framer = fill(path, "prefix")
     (split,) = plan(path, framer)
     with open(path, "ab") as file:
         file.write(data)
@@ -309,8 +311,7 @@ def test_what_cannot_be_opened_is_told(tmp_path: Path, monkeypatch: pytest.Monke
         plan(urls, "line")
 
 
-def test_an_error_tells_its_file_and_place(tmp_path: Path) -> None:
-    path = tmp_path / "file"
+def test_an_error_tells_its_file_and_place(path: Path) -> None:
     path.write_bytes(b"\0\3abc\0\3ab")
     with pytest.raises(IncompleteFrame, match=rf"arrived \(at offset 5 of {path}\)"):
         list(plan(path, LengthPrefix(2))[0].frames())
@@ -335,8 +336,8 @@ def test_a_place_is_kept_for_each_64_kib_so_that_no_more_is_cut_for_one_frame(fr
 
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("name", ["prefix", "msgpack", "line"])
-def test_an_index_gives_every_frame_by_its_number(tmp_path: Path, name: str, jobs: int) -> None:
-    path, data, framer = a_file(tmp_path, name, times=300)
+def test_an_index_gives_every_frame_by_its_number(path: Path, name: str, jobs: int) -> None:
+    data, framer = fill(path, name, times=300)
     records = whole(data, framer)
     frames = [record.frame for record in records]
     done: list[int] = []
@@ -359,16 +360,16 @@ def test_an_index_gives_every_frame_by_its_number(tmp_path: Path, name: str, job
         assert all(split.is_exact for split in plan(path, framer, parts=4))
 
 
-def test_a_loader_of_pytorch_takes_an_archive(tmp_path: Path) -> None:
+def test_a_loader_of_pytorch_takes_an_archive(path: Path) -> None:
     data = pytest.importorskip("torch.utils.data", reason="PyTorch is not installed")
-    write(tmp_path / "file", ({"n": n} for n in range(50_000)), Msgpack())
+    write(path, ({"n": n} for n in range(50_000)), Msgpack())
     for workers in (0, 2):
-        loader = data.DataLoader(Archive(tmp_path / "file", Msgpack()), batch_size=500, num_workers=workers)
+        loader = data.DataLoader(Archive(path, Msgpack()), batch_size=500, num_workers=workers)
         assert [n for batch in loader for n in batch["n"].tolist()] == list(range(50_000))
 
 
-def test_a_stale_index_is_refused_with_the_reason(tmp_path: Path) -> None:
-    path, data, framer = a_file(tmp_path, "prefix")
+def test_a_stale_index_is_refused_with_the_reason(path: Path) -> None:
+    data, framer = fill(path, "prefix")
     with pytest.raises(ArchiveError, match="no index"):
         Archive(path, framer)
     make_index(path, framer)
@@ -381,7 +382,7 @@ def test_a_stale_index_is_refused_with_the_reason(tmp_path: Path) -> None:
         "begins or ends otherwise": (bytes(len(data)), stamp),
     }
     for reason, (content, when) in reasons.items():
-        Path(path).write_bytes(content)
+        path.write_bytes(content)
         os.utime(path, ns=(when, when))
         with pytest.raises(ArchiveError, match=f"stale: .*{reason}.*framestream index"):
             Archive(path, framer)
@@ -394,25 +395,19 @@ def rewrite_index(path: str | Path, **fields: Any) -> None:
     replace(index, **fields).save(source)
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda data: b"", lambda data: data[:-1], lambda data: data[:50] + b"0" + data[51:]]
-)
-def test_a_damaged_index_is_refused(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
-    path, _, framer = a_file(tmp_path, "prefix")
-    make_index(path, framer)
-    beside = Path(path + ".fsindex")
-    beside.write_bytes(damage(beside.read_bytes()))
-    for use in (Archive, plan):
-        with pytest.raises(ArchiveError, match=r"fsindex: it is damaged, or .*make it again"):
-            use(path, framer)
-
-
-def test_an_index_that_is_not_true_is_told(tmp_path: Path) -> None:
-    path, _, framer = a_file(tmp_path, "prefix")
+def test_a_damaged_index_and_one_that_is_not_true_are_refused(path: Path) -> None:
+    _, framer = fill(path, "prefix")
     count = make_index(path, framer).count
     rewrite_index(path, count=count + 1)
     with pytest.raises(ArchiveError, match=f"the index is wrong: frame {count} is not where it says"):
         Archive(path, framer)[count]
+    beside = Path(f"{path}.fsindex")
+    data = beside.read_bytes()
+    for damaged in (b"", data[:-1], data + b"0", data[:50] + b"0" + data[51:]):
+        beside.write_bytes(damaged)
+        for use in (Archive, plan):
+            with pytest.raises(ArchiveError, match=r"fsindex: it is damaged, or .*make it again"):
+                use(path, framer)
 
 
 # Writing
@@ -420,19 +415,18 @@ def test_an_index_that_is_not_true_is_told(tmp_path: Path) -> None:
 PREFIX = LengthPrefix(2)
 
 
-def test_what_is_written_is_read_back_with_its_index(tmp_path: Path) -> None:
-    path = tmp_path / "file.bin"
+def test_what_is_written_is_read_back_with_its_index(path: Path) -> None:
     frames = [bytes(number % 200) for number in range(3000)]
     assert write(path, frames, PREFIX) == [str(path)]
     assert list(Archive(path, PREFIX)) == frames
     assert Archive(path, PREFIX)[2999] == frames[2999]
-    assert sorted(child.name for child in tmp_path.iterdir()) == ["file.bin", "file.bin.fsindex"]
+    assert sorted(child.name for child in path.parent.iterdir()) == ["file", "file.fsindex"]
 
 
-def test_a_file_that_cannot_be_finished_is_not_there(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_finished_is_not_there(path: Path) -> None:
     with pytest.raises(EncodeError):
-        write(tmp_path / "file", [b"one", "two"], PREFIX)
-    assert list(tmp_path.iterdir()) == []
+        write(path, [b"one", "two"], PREFIX)
+    assert list(path.parent.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -459,8 +453,7 @@ def test_what_cannot_be_written_is_told_and_nothing_changes(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == there
 
 
-def test_frames_are_appended_and_the_index_follows(tmp_path: Path) -> None:
-    path = tmp_path / "file"
+def test_frames_are_appended_and_the_index_follows(path: Path) -> None:
     assert append(path, [b"one"], PREFIX) == 1
     assert append(path, (b"two" for _ in range(20000)), PREFIX) == 20000
     assert append(path, [b"end"], PREFIX) == 1
@@ -478,10 +471,9 @@ def test_frames_are_appended_and_the_index_follows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("action", ["append", "write"])
-def test_a_disk_that_takes_no_more_is_told_and_leaves_what_was_there(tmp_path: Path, action: str) -> None:
+def test_a_disk_that_takes_no_more_is_told_and_leaves_what_was_there(tmp_path: Path, path: Path, action: str) -> None:
     """The system first takes a part of what is written, and only then refuses."""
     resource = pytest.importorskip("resource")
-    path = tmp_path / "file"
     write(path, [b"one"], PREFIX, index=False)
     before = path.read_bytes()
     frames = [bytes(100)] * 5000
@@ -497,8 +489,7 @@ def test_a_disk_that_takes_no_more_is_told_and_leaves_what_was_there(tmp_path: P
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write to any file")
-def test_a_file_without_permission_to_write_is_told_and_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "file"
+def test_a_file_without_permission_to_write_is_told_and_left_alone(tmp_path: Path, path: Path) -> None:
     path.write_bytes(b"\0\3one\0\3tw")
     path.chmod(0o444)
     with pytest.raises(ArchiveError, match="file: it cannot be written: permission denied"):
@@ -521,9 +512,8 @@ def test_a_file_without_permission_to_write_is_told_and_left_alone(tmp_path: Pat
     ids=str,
 )
 def test_nothing_is_appended_that_would_be_joined_to_the_last_frame(
-    tmp_path: Path, framer: Framer[Any], there: bytes, frame: Any
+    path: Path, framer: Framer[Any], there: bytes, frame: Any
 ) -> None:
-    path = tmp_path / "file"
     path.write_bytes(there)
     with pytest.raises(ArchiveError, match=rf"would be joined to its last frame \(at offset {len(there)}\)"):
         append(path, [frame], framer)
@@ -531,8 +521,7 @@ def test_nothing_is_appended_that_would_be_joined_to_the_last_frame(
     assert append(path, [], framer) == 0
 
 
-def test_a_torn_end_is_cut_off_and_kept(tmp_path: Path) -> None:
-    path = tmp_path / "file"
+def test_a_torn_end_is_cut_off_and_kept(path: Path) -> None:
     url = f"file://{path}"
     torn = b"\0\6too large"[:5]
     path.write_bytes(b"\0\3one" + torn)
@@ -545,8 +534,7 @@ def test_a_torn_end_is_cut_off_and_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("content", "framer"), [(b"\1\xc1\1\2", Msgpack()), (b"text", LengthPrefix(4))], ids=str)
-def test_what_is_no_torn_end_is_not_cut_off(tmp_path: Path, content: bytes, framer: Framer[Any]) -> None:
-    path = tmp_path / "file"
+def test_what_is_no_torn_end_is_not_cut_off(path: Path, content: bytes, framer: Framer[Any]) -> None:
     path.write_bytes(content)
     with pytest.raises(FramingError):
         repair(path, framer)
@@ -692,6 +680,19 @@ def test_what_fsspec_opens_is_read_written_and_indexed() -> None:
     assert all(split.is_exact for split in splits)
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [({"cat_file": b"all of it"}, "9 bytes came where 4 were asked for"), ({"info": {}}, "does not tell its size")],
+)
+def test_a_store_without_ranges_is_told(monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any], reason: str) -> None:
+    store = pytest.importorskip("fsspec").filesystem("memory")
+    store.pipe_file("/store/ranges.bin", b"one\n")
+    for name, value in answer.items():
+        monkeypatch.setattr(type(store), name, lambda *arguments, value=value, **options: value)
+    with pytest.raises(ArchiveError, match=rf"memory://store/ranges\.bin: .*{reason}"):
+        list(plan("memory://store/ranges.bin", Line())[0].frames())
+
+
 @pytest.mark.parametrize("step", ["__init__", "write", "close", "commit"])
 def test_a_store_that_refuses_what_is_written_is_told_with_the_url(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     memory = pytest.importorskip("fsspec.implementations.memory")
@@ -714,6 +715,7 @@ def test_a_frame_by_its_number_takes_one_request(monkeypatch: pytest.MonkeyPatch
     asked.clear()
     assert archive[2500] == FRAMES[2500]
     assert len(asked) == 1
+    assert archive[::100] == FRAMES[::100]  # more than it keeps
 
 
 def test_nothing_is_delivered_of_a_file_that_replaces_another_while_it_is_read() -> None:
@@ -814,8 +816,8 @@ def test_a_framer_that_finds_no_place_is_at_fault(answer: Any, reason: str) -> N
         list(split.frames())
 
 
-def test_mistaken_arguments_are_told(tmp_path: Path) -> None:
-    path, _, framer = a_file(tmp_path, "line")
+def test_mistaken_arguments_are_told(path: Path) -> None:
+    _, framer = fill(path, "line")
     for options in ({"parts": 0}, {"size": 0}, {"parts": 1, "size": 1}):
         with pytest.raises(ValueError, match=r"1 or more|not both"):
             plan(path, framer, **options)
@@ -827,14 +829,13 @@ def test_mistaken_arguments_are_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="stopped before the end"):
         list(process(splits, lambda reader: next(reader.records()), jobs=1))
     with pytest.raises(ArchiveError, match="stands for 2 files"):
-        Path(path + "2").touch()
-        make_index(path + "*", framer)
+        Path(f"{path}2").touch()
+        make_index(f"{path}*", framer)
     with pytest.raises(TypeError, match="can only read"):
         write(path, [], Exactly(3))  # type: ignore[arg-type]  # a type checker tells, too
 
 
-def test_a_file_that_loses_bytes_while_it_is_read_is_told(tmp_path: Path) -> None:
-    path = tmp_path / "file"
+def test_a_file_that_loses_bytes_while_it_is_read_is_told(path: Path) -> None:
     path.write_bytes(bytes(1 << 20))
     (split,) = plan(path, FixedLength(16))
     frames = split.frames()

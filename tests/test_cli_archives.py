@@ -41,7 +41,12 @@ def test_bad_frames_and_broken_files_end_the_same(framestream, file, options, jo
     assert (one.status, one.raw, one.err) == (several.status, several.raw, several.err)
 
 
-@pytest.mark.parametrize(("options", "complaints"), [("discard", 2), ("truncate", 3), ("raise --output text", 2)])
+@pytest.mark.parametrize(("options", "complaints"), [
+    ("discard", 2),
+    ("truncate", 3),
+    ("raise --output text", 2),
+    ("raise --on-payload-error close", 1),
+])  # fmt: skip
 def test_frames_of_several_splits_are_skipped_and_reported(framestream, tmp_path, options, complaints):
     """A frame that is too large begins in one split and ends in the one after the next."""
     path = tmp_path / "file"

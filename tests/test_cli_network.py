@@ -126,10 +126,11 @@ def test_a_connection_that_breaks_is_reported(framestream):
     assert 1 == ran.status
 
 
-def test_a_program_that_fails_is_reported(framestream):
-    ran = framestream("connect", "exec:sh -c 'cat; exit 7'", "-f", "line", stdin=b"a\n")
+@pytest.mark.parametrize(("end", "status"), [("exit 7", 7), ("kill $$", -15)])
+def test_a_program_that_fails_is_reported(framestream, end, status):
+    ran = framestream("connect", f"exec:sh -c 'cat; {end}'", "-f", "line", stdin=b"a\n")
     assert (1, b"a\n") == ran[:2]
-    assert ran.err.endswith(": the program ended with exit status 7\n")
+    assert ran.err.endswith(f": the program ended with exit status {status}\n")
 
 
 def test_connecting_over_tls(framestream):
@@ -352,26 +353,22 @@ def test_frames_that_cannot_be_printed_end_their_connection_and_that_is_reported
         assert b"" == server.stderr.read()
 
 
-def test_a_command_runs_without_standard_output():
-    shell = f"{sys.executable} -m framestream framers 1>&-"
-    ran = subprocess.run(["/bin/sh", "-c", shell], stderr=subprocess.PIPE, check=False)
+def test_a_command_runs_without_standard_output_and_with_one_that_cannot_encode_what_is_printed():
+    shell = f"{sys.executable} -m framestream framers 1>&-; {sys.executable} -m framestream stats line sample:redis"
+    env = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    ran = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, check=False, env=env)
     assert (0, b"") == (ran.returncode, ran.stderr)
+    assert rb" bytes \u2588\u258a 5" in ran.stdout
 
 
 # Output that nothing reads
 
 
-def waiting(pipe):
-    """Return how many bytes nobody has read."""
-    count = array("i", [0])
-    fcntl.ioctl(pipe, termios.FIONREAD, count)
-    return count[0]
-
-
 def fill(pipe):
     """Wait until a pipe is full, or nearly so."""
-    while waiting(pipe) < 1 << 15:
-        pass
+    waiting = array("i", [0])
+    while waiting[0] < 1 << 15:
+        fcntl.ioctl(pipe, termios.FIONREAD, waiting)
 
 
 def test_a_server_whose_output_is_not_read_lives_and_ends(tmp_path):
@@ -396,29 +393,6 @@ def test_a_server_whose_output_is_not_read_lives_and_ends(tmp_path):
         server.terminate()
         assert 0 == server.wait(20)
         talker.join(10)
-
-
-def test_lines_are_sent_while_the_frames_that_arrive_are_not_printed():
-    typed, seen = b"x" * 100 + b"\n", threading.Event()
-
-    def flood(connection):
-        with suppress(OSError):
-            connection.sendall(typed * 20_000)
-
-    def script(connection):
-        flooding = threading.Thread(target=flood, args=(connection,))
-        flooding.start()
-        if connection.recv(1):
-            seen.set()
-        connection.shutdown(socket.SHUT_RDWR)
-        flooding.join()
-
-    with conversation(script) as (url, _), start("connect", url, "-f", "line", bufsize=0) as client:
-        fill(client.stdout)
-        client.stdin.write(typed)
-        assert seen.wait(20)
-        client.kill()
-        client.communicate()
 
 
 def test_frames_that_are_discarded_do_not_fill_the_log(framestream):

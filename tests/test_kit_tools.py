@@ -28,7 +28,8 @@ def test_chunkings_join_to_the_data_and_of_long_data_only_some_are_cut_in_two() 
 
 
 def test_chunks_are_described_by_their_sizes() -> None:
-    ways = {"all in one chunk": [b"ab"], "one byte at a time": [b"a", b"b"], "2 chunks of 1 + 3 bytes": [b"a", b"bcd"]}
+    ways = {"1 chunk of 2 bytes": [b"ab"], "2 chunks of 1 + 3 bytes": [b"a", b"bcd"]}
+    ways[f"13 chunks of {'1 + ' * 12}... bytes"] = [b"a"] * 13
     for text, chunks in ways.items():
         assert str(ConformanceError("", chunks=chunks)).endswith(f"chunks:   {text}")
 

@@ -108,6 +108,8 @@ def test_a_name_in_other_letters_is_told_from_the_one_it_looks_like(installed: S
 def test_a_framer_can_be_asked_for_by_its_distribution(installed: Site) -> None:
     installed.install("Acme_Upto", healthy("upto"), "upto")
     assert get_framer("acme-upto/upto") == get_framer("upto")
+    installed.install("evil", healthy("upto") + "    register('acme-upto', Upto)\n", "upto", "acme-upto")
+    assert type(get_framer("acme-upto/upto")).__module__ == "Acme_Upto"
     assert str(get_framer("framestream/line")) == "line"
     assert "no framer named 'acme-upto/upt'; did you mean 'upto'?" in reason("acme-upto/upt")
     assert reason("acme-uptu/upto") == "no plugin 'acme-uptu' is installed; did you mean 'acme-upto'?"
@@ -176,6 +178,11 @@ HOSTILE = {
         "framer 'selfish' is not available: plugin acme-selfish 1.0 is being imported at this moment",
     ),
     "wordless": ("", WORDLESS + "raise Odd", "cannot be imported: Odd: Odd, whose str() raises SystemExit"),
+    "derived": (
+        "",
+        f"from framestream import PluginError\n{WORDLESS.replace('BaseException', 'PluginError')}raise Odd('?')",
+        "cannot be imported: Odd: Odd, whose str() raises SystemExit",
+    ),
     "wordy": ("", "raise ValueError('\\x1b[2J' + 'x' * 10**7)", r"cannot be imported: ValueError: \x1b[2Jxxx"),
     "deep": ("", "def fall(): fall()\nfall()", "cannot be imported: RecursionError: maximum recursion depth"),
     "unprintable": (
@@ -445,6 +452,7 @@ def test_a_program_registers_a_plugin_of_its_own_which_goes_before_what_is_insta
             plugins.register(SimpleNamespace(), "nothing-at-all")
     assert get_framer("everything") != Everything()
     plugins.register(Everything)
+    installed.scan()
     assert get_framer("everything") == Everything()
 
 
@@ -519,3 +527,4 @@ def test_a_plugin_can_be_loaded_for_its_hooks(installed: Site) -> None:
     events.tell("frame_received", stream="s", condition="c", frame=b"f")
     assert sys.modules["acme_tap"].heard == [b"f"]
     assert plugin("tap").hooks == ("framestream_frame_received",)
+    assert "no framer named 'tap'" in reason("tap")

@@ -64,6 +64,7 @@ def test_an_error_has_its_place_in_the_whole_string() -> None:
     assert isinstance(error, UnknownFramerError)
     assert ("lenght-prefix", "length-prefix", 0) == (error.name, error.suggestion, error.position)
     assert {"line", "regex"} <= set(error.available)
+    assert str(refusal("first-of(" * 3000)) == "it is nested too deeply"
     error = refusal("first-of(length-prefix:2,little)")
     assert ("first-of(length-prefix:2,little)", 25) == (error.spec, error.position)
     assert str(error).endswith("; between parentheses, options after the first are written key=value")

@@ -35,6 +35,14 @@ class Ends(Whole):
 
 
 @dataclass(frozen=True)
+class Many(Whole):
+    name = "many"
+
+    marks: tuple[bytes, ...]
+    size: int
+
+
+@dataclass(frozen=True)
 class Header(Whole):
     name = "header"
 
@@ -81,7 +89,7 @@ class Varied(Whole):
     __hash__ = None  # type: ignore[assignment]  # never hashed here
 
 
-FACTORIES: dict[str, Any] = {cls.name: cls for cls in (Ends, Header, Either, Pair, Varied)}
+FACTORIES: dict[str, Any] = {cls.name: cls for cls in (Ends, Many, Header, Either, Pair, Varied)}
 
 
 def build(spec: str | Spec) -> Any:
@@ -143,6 +151,7 @@ PRINTED = {
     'header:names=a,names="b,"': Header(names=("a", "b,")),
     "header:shared=a": Header(shared=("a",)),
     "ends:;": Ends(b";"),
+    "many:a,size=2": Many((b"a",), 2),
     r'ends:"\r\n"': Ends(b"\r\n"),
     r'ends:"\r\n","\n",keep': Ends((b"\r\n", b"\n"), keep=True),
     "ends:a,last=no,max=3MiB": Ends(b"a", last=False, max_size=3 << 20),
@@ -173,6 +182,7 @@ WRITTEN = {
     "either(header, (ends:a,keep)):x": Either((Header(), Ends(b"a", keep=True)), "x"),
     "varied:1,2,a,b,mode=b": Varied(1, 2, b"a", b"b", mode="b"),
     "varied:first=1": Varied(1),
+    "varied:1,rest=a": Varied(1, 2, b"a"),
 }
 
 
@@ -327,5 +337,7 @@ def test_types_are_described_in_words() -> None:
         Any: "Python object",
     }
     assert list(words.values()) == [str(Takes(hint)) for hint in words]
+    either = Takes(int | str)
+    assert [5, "5"] == [either.convert(Word("5")), either.convert(Word("5", is_quoted=True))]
     choices = Takes(Literal["\r\n", "\n", 5])
     assert ["\r\n", 5] == [choices.convert(word) for word in (Word("\r\n", is_quoted=True), Word("5"))]

@@ -17,7 +17,7 @@ from stream_pairs import (
     until,
 )
 
-from framestream import Exactly, FramingError, LengthPrefix, Line, StreamClosed
+from framestream import Exactly, LengthPrefix, Line, StreamClosed
 from framestream.testing import Wire, memory_stream_pair
 
 pytestmark = pytest.mark.every_loop
@@ -275,19 +275,19 @@ async def test_a_handler_waits_while_too_much_is_queued():
 async def test_a_handler_is_over_when_its_function_raised_and_when_the_stream_ends_while_it_waits_for_room():
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
     async with joined("unix") as (client, server):
-        handler = server.on_frame(Line(), lambda _: 1 / 0)
+        server.on_frame(Line(), lambda _: 1 / 0)
         await client.write(b"a\nb\n")
         await until(server.closed)
-        assert not handler.active
+        assert not server.reading()
         assert "b" == await server.read(Line())
     async with joined("unix", write_high_water=10) as (client, server):
-        handler = server.on_frame(Line(), lambda _: server.write(bytes(10_000_000)))
+        server.on_frame(Line(), lambda _: server.write(bytes(10_000_000)))
         await client.write(b"a\n")
         await until(server.writing)
         await passes()
         server.close()
         await passes()
-        assert not handler.active
+        assert not server.reading()
 
 
 @once
@@ -314,30 +314,9 @@ async def test_a_handler_begins_with_what_is_buffered_and_stops_where_it_is_told
         assert expected == notes
         handler.resume()
         handler.resume()
-    assert not handler.active
+    assert not server.reading()
     assert "e" == await server.read(Line())
     handler.stop()
-
-
-@every_kind
-@pytest.mark.parametrize("end", ["peer", "here", "bad bytes"])
-async def test_a_handler_gets_every_frame_and_ends_with_the_stream(kind, end):
-    async with joined(kind) as (client, server):
-        lines = [str(number) for number in range(3000)]
-        notes, note = called()
-        closed, on_close = called()
-        handler = server.on_frame(Line(max_size=4), note)
-        server.set_close_callback(on_close)
-        await client.write("".join(f"{line}\n" for line in lines).encode())
-        await until(lambda: len(notes) == 3000)
-        if end == "bad bytes":
-            await client.write(b"12345\n")
-        else:
-            (client if end == "peer" else server).close()
-        await until(lambda: closed)
-        assert lines == notes
-        assert not handler.active
-        assert (end == "bad bytes") == isinstance(server.error, FramingError)
 
 
 # Writing

@@ -8,7 +8,6 @@ import weakref
 from contextlib import suppress
 
 import pytest
-from certificates import certificates
 from stream_pairs import (
     KINDS,
     begun,
@@ -148,20 +147,6 @@ async def test_closing_over_unread_bytes_loses_nothing_that_was_sent(kind):
         assert caught.real_error is None
 
 
-async def test_a_frame_for_a_peer_that_is_gone_is_not_taken_for_sent_and_nothing_is_logged(caplog):
-    async with joined("unix", half_open=True) as (client, server):
-        await server.write_eof()
-        assert b"" == await client.read_until_close()
-        server.close()
-        await passes()
-        with pytest.raises(StreamClosed):
-            await client.send("x", Line())
-            await client.write(b"")  # a loop's own transport tells what has failed in the next pass
-        assert 0 == client.stats.bytes_sent
-        assert isinstance(client.error, BrokenPipeError)
-        assert [] == logged(caplog)
-
-
 @once
 async def test_a_reset_found_while_writing_keeps_the_error_of_the_write():
     client, server = memory_stream_pair(back=Wire(end=0, error=ConnectionResetError(104, "reset")))
@@ -220,6 +205,32 @@ async def test_an_end_that_is_known_already_ends_the_wait_for_it_and_runs_a_clos
         closed = asyncio.Event()
         server.set_close_callback(closed.set)
         await closed.wait()
+
+
+@once
+@pytest.mark.parametrize("way", ["read", "frames", "batches", "handler"])
+async def test_whoever_takes_the_last_frame_before_a_known_end_lets_the_close_callback_run(way):
+    client, server = memory_stream_pair()
+    await client.write(b"more\n" * 500 + b"last\n")
+    client.close()
+    closed = asyncio.Event()
+    server.set_close_callback(closed.set)
+    await passes()
+    if way == "handler":
+        handler = server.on_frame(Line(), lambda line: line == "last" and handler.stop())
+    elif way == "read":
+        while await server.read(Line()) != "last":
+            await passes(1)
+    elif way == "frames":
+        async for line in server.frames(Line()):
+            await passes(1)
+            if line == "last":
+                break
+    else:
+        async for lines in server.batches(Line()):
+            if lines[-1] == "last":
+                break
+    await asyncio.wait_for(closed.wait(), 5)
 
 
 @needs_watching
@@ -319,22 +330,6 @@ async def test_a_stream_that_drains_ends_after_what_has_arrived(kind):
         client.write(b"f\nmore\n")
         assert ["half", "more"] == [await reading, *[line async for line in lines]]
         assert server.error is None
-
-
-@pytest.mark.no_waiting
-async def test_a_handshake_that_has_begun_has_half_a_second_when_no_more_input_is_wanted():
-    for comes in (True, False):
-        client, server = memory_stream_pair()
-        keys = certificates()
-        shaking = await begun(server.start_tls(keys.server(), server_side=True))
-        server.end_input()
-        if comes:
-            await client.start_tls(keys.client(), server_hostname="localhost")
-            await shaking
-        else:
-            began = asyncio.get_running_loop().time()
-            await raised(StreamClosed, shaking)
-            assert pytest.approx(0.5) == asyncio.get_running_loop().time() - began
 
 
 @needs_watching
@@ -488,16 +483,6 @@ async def test_what_closes_a_stream_is_logged_once_or_told_to_a_subclass(problem
     else:
         [said] = logged(caplog)
         assert said.startswith(line)
-
-
-async def test_who_lingers_after_bytes_that_are_no_frame_leaves_the_error_for_the_next_read():
-    client, server = memory_stream_pair(max_frame_size=4)
-    client.write(bytes(100_000))
-    await raised(FrameTooLarge, server.read, Line())
-    closing = asyncio.ensure_future(server.aclose(linger=5))
-    assert b"" == await client.read_until_close()
-    await closing
-    await raised(FrameTooLarge, server.read, Line())
 
 
 async def test_what_a_loops_transport_pushes_after_the_end_of_the_input_is_thrown_away():

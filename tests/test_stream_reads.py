@@ -98,17 +98,6 @@ async def test_read_until_close_has_a_limit_of_its_own_and_works_once_on_a_close
 
 
 @once
-async def test_leaving_a_loop_over_frames_puts_back_what_was_cut_ahead():
-    client, server = memory_stream_pair()
-    await client.write(b"".join(b"%d\n" % number for number in range(100)) + b"\x01x")
-    async for line in server.frames(Line()):
-        if line == "49":
-            break
-    assert b"50\n" == await server.read_bytes(3)
-    assert "51" == await server.read(Line())
-
-
-@once
 @pytest.mark.parametrize(
     ("policy", "expected", "told"), [("raise", [b"ok"], 0), ("discard", [b"ok"], 1), ("truncate", [b"1234", b"ok"], 1)]
 )

@@ -25,7 +25,6 @@ from framestream import (
     Available,
     Delimiter,
     Exactly,
-    IncompleteFrame,
     IOStream,
     LengthPrefix,
     Line,
@@ -297,40 +296,29 @@ def own_bytes(number):
     return [bytes([number]) * size for size in sizes]
 
 
-async def read_frame(stream, size):
-    return await stream.read(LengthPrefix(4))
+async def read_parts(stream, chunks):
+    frames = []
+    for _ in chunks:
+        async with stream.open_frame(LengthPrefix(4)) as body:
+            parts = []
+            async for part in body:
+                parts.append(part)
+                await asyncio.sleep(0)
+        frames.append(b"".join(parts))
+    return frames
 
 
-async def read_parts(stream, size):
-    parts = []
-    async with stream.open_frame(LengthPrefix(4)) as body:
-        async for part in body:
-            parts.append(part)
-            await asyncio.sleep(0)
-    return b"".join(parts)
+async def read_frames(stream, chunks):
+    return [await stream.read(LengthPrefix(4)) for _ in chunks]
 
 
-async def read_place(stream, size):
-    assert size == int.from_bytes(await stream.read_bytes(4), "big")
-    place = bytearray(size)
-    await stream.read_into(place)
-    return bytes(place)
-
-
-async def read_peeking(stream, size):
-    head = await stream.peek(4 + min(size, 10))
-    await asyncio.sleep(0)
-    await stream.read_bytes(4)
-    frame = await stream.read_bytes(size)
-    assert head[4:] == frame[:10]
-    return frame
-
-
-def each(read_one):
-    async def read(stream, chunks):
-        return [await read_one(stream, len(chunk)) for chunk in chunks]
-
-    return read
+async def read_places(stream, chunks):
+    places = [bytearray(len(chunk)) for chunk in chunks]
+    for place in places:
+        assert len(place) == int.from_bytes(await stream.peek(4), "big")
+        await stream.read_bytes(4)
+        await stream.read_into(place)
+    return places
 
 
 async def read_lines(stream, chunks):
@@ -351,12 +339,7 @@ async def relay_pieces(stream, chunks):
     return list(iter_frames(pieces, LengthPrefix(4)))
 
 
-WAYS = [
-    read_lines,
-    read_batches,
-    relay_pieces,
-    *map(each, (read_frame, read_parts, read_place, read_peeking)),
-]
+WAYS = [read_lines, read_batches, relay_pieces, read_frames, read_parts, read_places]
 
 
 @pytest.mark.parametrize("kind", ["tcp", "tls", "memory"])
@@ -456,42 +439,3 @@ async def test_no_weather_changes_frames(wire, frames):
     ending = asyncio.ensure_future(client.aclose(timeout=None))
     assert frames == [frame async for frame in server.frames()]
     await ending
-
-
-@once
-@pytest.mark.parametrize("framer", [Line(last=False), LengthPrefix(2), Msgpack()], ids=str)
-@pytest.mark.parametrize("fault", ["reset", "end"])
-async def test_a_cut_at_every_byte_gives_every_whole_frame_and_tells_the_rest(framer, fault):
-    frames = [b"first", b"second"] if isinstance(framer, LengthPrefix) else ["first", "second"]
-    first, second = (data if isinstance(data, bytes) else b"".join(data) for data in map(framer.encode, frames))
-    for at in range(len(first) + len(second)):
-        wire = Wire(end=at, error=ConnectionResetError(104, "reset") if fault == "reset" else None)
-        client, server = memory_stream_pair(wire, framer=framer)
-        client.write(first + second)
-        got = []
-        error = None
-        try:
-            async for frame in server.frames():
-                got.append(frame)  # noqa: PERF401 - it may raise half-way
-        except (StreamClosed, IncompleteFrame) as caught:
-            error = caught
-        assert frames[: int(at >= len(first))] == got
-        if fault == "reset":
-            assert isinstance(error.real_error, ConnectionResetError)
-        else:
-            assert isinstance(error, type(None) if at in (0, len(first)) else IncompleteFrame)
-        assert server.closed()
-        client.close()
-
-
-@once
-async def test_a_wire_repeats_exactly():
-    async def run():
-        client, server = memory_stream_pair(ALL_AT_ONCE)
-        client.write(b"".join(b"%b\n" % line for line in SMALL))
-        ending = asyncio.ensure_future(client.aclose(timeout=None))
-        sizes = [len(batch) async for batch in server.batches(Line())]
-        await ending
-        return sizes
-
-    assert await run() == await run()

@@ -3,10 +3,8 @@
 import asyncio
 import gc
 import os
-import socket
 import subprocess
 import sys
-import time
 from contextlib import suppress
 
 import pytest
@@ -14,7 +12,7 @@ from conftest import LOOPS
 from loopback import open_descriptors
 from stream_pairs import connected, passes
 
-from framestream import Available, IOStream, Line, StreamClosed
+from framestream import Line, StreamClosed
 
 pytestmark = pytest.mark.slow
 
@@ -152,35 +150,3 @@ asyncio.run(main(sys.argv[1]))
 def test_much_passes_in_less_than_4_mib(how):
     ran = subprocess.run([sys.executable, "-c", GROWTH, how], capture_output=True, text=True, check=True, timeout=120)
     assert int(ran.stdout) < 4 << 20
-
-
-@pytest.mark.no_debug
-@pytest.mark.asyncio_only
-async def test_many_slow_senders_do_not_slow_a_fast_one():
-    slow = [socket.socketpair() for _ in range(400)]
-
-    async def fast():
-        client, server = await connected("unix")
-        began = time.process_time()
-        sending = asyncio.ensure_future(client.write(b"x" * 63 + b"\n" + b"y" * (64 * 99_999 - 1) + b"\n"))
-        received = 0
-        while received < 64 * 100_000:
-            received += len(await server.read(Available()))
-        await sending
-        client.close()
-        server.close()
-        return time.process_time() - began
-
-    alone = min([await fast() for _ in range(5)])
-    streams = [IOStream(first) for first, _ in slow]
-    tasks = [asyncio.ensure_future(receive_from(stream)) for stream in streams]
-    for _, second in slow:
-        second.send(b"half a li")
-    await passes()
-    together = min([await fast() for _ in range(5)])
-    for stream, (_, second) in zip(streams, slow, strict=True):
-        second.close()
-        stream.close()
-    await asyncio.wait(tasks)
-    # A fifth is what is promised; the rest is for the noise of a shared machine.
-    assert together < 1.6 * alone

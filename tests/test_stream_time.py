@@ -80,20 +80,6 @@ async def test_no_timer_is_left_behind_by_a_read_that_is_done():
     reading.cancel()
 
 
-async def test_a_read_that_times_out_again_and_again_gets_its_frame_in_the_end():
-    client, server = memory_stream_pair()
-    feeding = asyncio.ensure_future(feed(client, [b"\0\0\0\x28", *[b"x"] * 40], 1))
-    timed_out = 0
-    while True:
-        try:
-            assert b"x" * 40 == await server.read(LengthPrefix(4), timeout=1.5)
-            break
-        except StreamTimeout:
-            timed_out += 1
-    assert timed_out > 20
-    await feeding
-
-
 @pytest.mark.parametrize("options", [{"idle_timeout": 2}, {"frame_timeout": 2}, {}], ids=str)
 async def test_a_callback_read_that_takes_too_long_closes_the_stream(options):
     _, server = memory_stream_pair(**options)

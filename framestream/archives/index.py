@@ -7,7 +7,6 @@ number of frames up to it.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -47,11 +46,6 @@ class Marks:
         """Add the places of another reader, after the first `count` frames."""
         self.offsets += other.offsets
         self.counts += array("Q", [count + more for more in other.counts])
-
-    def since(self, offset: int) -> Marks:
-        """Return the places from an offset on."""
-        rest = bisect_left(self.offsets, offset)
-        return Marks(self.offsets[rest:], self.counts[rest:])
 
 
 @dataclass(frozen=True)

@@ -148,9 +148,6 @@ class Columns:
     are_all: bool = True
     on_error: OnError = "raise"
 
-    def __post_init__(self) -> None:
-        check_choice("on_error", self.on_error, ON_ERROR)
-
     @cached_property
     def names(self) -> frozenset[str]:
         """The names of the columns."""

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import starmap
 from typing import IO, Any, Final, TypeAlias
 
 from framestream.errors import ArchiveError, counted, describe_os_error
@@ -22,7 +21,7 @@ from framestream.errors import ArchiveError, counted, describe_os_error
 INDEX: Final = ".fsindex"  # suffix of the name of an index
 CHUNK: Final = 1 << 16  # of a local file: what the operating system has read ahead
 BLOCK: Final = 1 << 23  # one request to an object store; the next one runs while this one is cut
-_FIRST_BLOCK: Final = 1 << 17  # if it is unknown how much is wanted
+_UNSURE: Final = 1 << 19  # one request if it is unknown how much is wanted
 
 Write: TypeAlias = Callable[[bytes], None]
 
@@ -153,12 +152,13 @@ class RemoteFile(Source):
     def chunks(self, start: int, stop: int | None = None) -> Iterator[bytes]:
         """Yield the bytes between two offsets; read one block ahead if it is known to be wanted."""
         if stop is None:
-            yield from starmap(self._block, _ranges(start, self.size, _FIRST_BLOCK))
+            for at in range(start, self.size, _UNSURE):
+                yield self._block(at, min(at + _UNSURE, self.size))
             return
         ahead: deque[Future[bytes]] = deque()
         with ThreadPoolExecutor(1, "framestream-read-ahead") as executor:
-            for each in _ranges(start, stop, BLOCK):
-                ahead.append(executor.submit(self._block, *each))
+            for at in range(start, stop, BLOCK):
+                ahead.append(executor.submit(self._block, at, min(at + BLOCK, stop)))
                 if len(ahead) > 1:
                     yield ahead.popleft().result()
             for last in ahead:
@@ -201,13 +201,6 @@ def remote_names(pattern: str, options: Mapping[str, Any]) -> list[str]:
     with telling(pattern):
         store, path = _store(pattern, options)
         return [store.unstrip_protocol(found) for found in sorted(store.glob(path))]
-
-
-def _ranges(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield ranges that follow one another, each twice as large as the one before it, but at most a block."""
-    while start < stop:
-        yield start, min(start + size, stop)
-        start, size = start + size, min(2 * size, BLOCK)
 
 
 def _store(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:

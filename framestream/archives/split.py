@@ -211,8 +211,8 @@ class Reader:
         first: where its first frame begins, or that of a later split if none does. None before it is
             found, and -1 if it was a guess that led far beyond the split: it was wrong, or a frame there is
             above the limit.
-        end: where the first frame after it begins, the size of the file, or where that is malformed. None
-            before all is read, and -1 as above.
+        end: where the first frame after it begins, or the size of the file. None before all is read, and -1
+            as above.
         count: frames read, bad ones included.
         bad: how many of them were bad.
         error: what ended the reading early, or None; a caller that stops for its own reason sets it.
@@ -235,25 +235,21 @@ class Reader:
 
     def batches(self, *, on_error: OnError = "raise") -> Iterator[list[Any]]:
         """Yield the frames in lists, as they were cut."""
-        check_choice("on_error", on_error, ON_ERROR)
-        for batch, error in self.pieces(in_batches=True):
-            if error is None:
-                yield batch
-            elif on_error == "raise":
-                self.error = error
-                raise error
+        return (frames for frames, error in self._kept(on_error, in_batches=True) if error is None)
 
     def records(self, *, on_error: OnError = "raise") -> Iterator[Record]:
         """Yield each frame with its place."""
+        for frames, error in self._kept(on_error, in_batches=False):
+            yield Record(*self.place, frames[0] if error is None else None, error)
+
+    def _kept(self, on_error: OnError, *, in_batches: bool) -> Iterator[tuple[list[Any], BadFrame | None]]:
         check_choice("on_error", on_error, ON_ERROR)
-        for frames, error in self.pieces(in_batches=False):
-            if error is None:
-                yield Record(*self.place, frames[0])
-            elif on_error == "raise":
+        for frames, error in self.pieces(in_batches=in_batches):
+            if error is not None and on_error == "raise":
                 self.error = error
                 raise error
-            elif on_error == "column":
-                yield Record(*self.place, None, error)
+            if error is None or on_error == "column":
+                yield frames, error
 
     @property
     def position(self) -> int:
@@ -302,7 +298,6 @@ class Reader:
         except FramingError as error:
             error.source = source.url
             self.error = error
-            self.end = self._decoder.offset
             raise
         finally:
             self.first = self.end if self.first is None else self.first

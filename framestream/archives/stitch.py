@@ -42,9 +42,8 @@ class Chain:
 
     Attributes:
         first: where the first of them begins; without one, where the first one after the split does.
-        end: where the first frame after them begins, the size of the file if there is none, or where the file
-            is malformed.
-        error: the error that ends the file there, or None.
+        end: where the first frame after them begins, or the size of the file if there is none.
+        error: the error that ends the file before that, or None.
         places: where some of them end.
     """
 

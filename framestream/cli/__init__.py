@@ -18,15 +18,7 @@ import click
 
 from framestream import decoder
 from framestream.cli.output import complain, discard_output, tell
-from framestream.errors import (
-    AddressError,
-    FramestreamError,
-    SpecError,
-    blame,
-    describe_error,
-    describe_os_error,
-    printable,
-)
+from framestream.errors import AddressError, FramestreamError, SpecError, describe_error, describe_os_error, printable
 
 # Python prefers an extension module to the Python module of the same name next to it.
 COMPILED: Final = not str(decoder.__file__).endswith(".py")
@@ -96,13 +88,9 @@ class _Commands(click.Group):
 
 @contextmanager
 def _quiet_ends() -> Iterator[None]:
-    """Turn Ctrl-C, a closed pipe and an error of the system into an exit status or one line.
-
-    No command raises SystemExit and the like: if it appears, a framer or plugin has failed.
-    """
+    """Turn Ctrl-C, a closed pipe and an error of the system into an exit status or one line."""
     try:
-        with blame("a framer or plugin ends the command", ours=(Exception,)):
-            yield
+        yield
     except KeyboardInterrupt:
         raise click.exceptions.Exit(INTERRUPTED) from None
     except BrokenPipeError:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from io import BufferedReader, BytesIO
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -36,18 +36,7 @@ _PRINTED: Final = 1 << 20  # bytes of a split whose output waits for its turn: u
 @click.option("--stats", is_flag=True, help="Report counts and speed at the end.")
 @click.option("-j", "--jobs", type=click.IntRange(min=1), help="Number of processes that cut a file.")
 @options.separator
-def cut(
-    spec: str,
-    file: str,
-    output: str,
-    separator: bytes | None,
-    count: int | None,
-    stats: bool,
-    jobs: int | None,
-    max_frame_size: int | None,
-    on_oversize: OnOversize,
-    on_payload_error: str,
-) -> int:
+def cut(spec: str, file: str, max_frame_size: int | None, stats: bool, jobs: int | None, **how: Any) -> int:
     """Cut FILE into frames by SPEC and print them.
 
     FILE is a path, - for standard input (the default), or a recording that comes with framestream:
@@ -65,22 +54,22 @@ def cut(
       framestream cut protobuf events.bin --jobs 4 > events.json
       tail -f app.log | framestream cut 'delimiter:"\\r\\n"'
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
-    work = Cutting(output, separator, on_oversize, on_payload_error, count)
-    printer = work.printer()
+    work = Cutting(**how)
+    printer = Printer(work.output, work.separator)
     condition = printer.condition(get_framer(spec))
     if jobs is not None:
-        if count is not None or stats:
+        if work.count is not None or stats:
             raise click.UsageError("--count and --stats are for one process; framestream stats --jobs counts frames")
         _cut_by_several(printer, condition, options.path_of(file), max_frame_size, work, jobs)
         return printer.status
     started = time.monotonic()
     name = "standard input" if file == "-" else file
     with options.open_file(file) as source:
-        decoder = FrameDecoder(on_oversize=on_oversize, on_discard=partial(printer.skip, name))
+        decoder = FrameDecoder(on_oversize=work.on_oversize, on_discard=partial(printer.skip, name))
         ask: Any = decoder.next_batch if work.in_batches else decoder.next_frame
         pieces = _pieces(decoder, partial(ask, condition, max_size=max_frame_size), _chunks(source), work.in_batches)
         try:
-            work.print(printer, pieces, lambda: decoder.frame_span, partial(printer.complain, name))
+            work.print(printer, pieces, partial(printer.complain, name))
         finally:
             printer.stream.flush()
             if stats:
@@ -88,20 +77,15 @@ def cut(
     return printer.status
 
 
-Piece = tuple[list[Any], Exception | None]
+Piece = tuple[list[Any], tuple[int, int], Exception | None]
+"""Frames, the offsets of the first byte and of the end if it is one by itself, and the error of one that is bad."""
 
 
 @dataclass(frozen=True)
 class Cutting:
-    """How frames are printed, and when that ends: a value that the processes of ``--jobs`` get.
+    """How frames are printed, and when that ends: the options of a command, which the processes of ``--jobs`` get."""
 
-    Attributes:
-        form, separator: those of `Printer`.
-        on_oversize, on_payload_error: the policies.
-        count: stop after this many frames.
-    """
-
-    form: str
+    output: str
     separator: bytes | None
     on_oversize: OnOversize
     on_payload_error: str
@@ -118,26 +102,15 @@ class Cutting:
 
         Frames that are skipped in a batch are reported before it is printed.
         """
-        return self.form in ("text", "raw") and self.count is None and not self.skips
+        return self.output in ("text", "raw") and self.count is None and not self.skips
 
-    def printer(self, stream: IO[bytes] | None = None) -> Printer:
-        """Return what prints the frames."""
-        return Printer(self.form, self.separator, stream)
-
-    def print(
-        self,
-        printer: Printer,
-        pieces: Iterable[Piece],
-        place: Callable[[], tuple[int, int]],
-        tell: Callable[[Exception], object],
-    ) -> None:
-        """Print frames, each between the offsets that `place` returns, and tell errors."""
+    def print(self, printer: Printer, pieces: Iterable[Piece], tell: Callable[[Exception], object]) -> None:
+        """Print frames and tell errors, until the end of the stream or what these options say."""
         printed = 0
         try:
-            for frames, error in pieces:
+            for frames, span, error in pieces:
                 if error is None:
-                    # After a batch, its frames would be cut again to find the place of the last one.
-                    printer.write(frames, (0, 0) if self.in_batches else place())
+                    printer.write(frames, span)
                     printed += len(frames)
                 else:
                     tell(error)
@@ -154,15 +127,15 @@ class Cutting:
         def tell(error: Exception) -> None:
             # Its traceback holds several KiB: there may be as many bad frames as good ones.
             error.__traceback__ = error.__cause__ = error.__context__ = None
-            told.append(output.getvalue())
+            told.extend((output.getvalue(), error))
             output.seek(0)
             output.truncate()
-            told.append(error)
             if self.on_payload_error == "close" and isinstance(error, PayloadError):
                 reader.error = error
 
         pieces = reader.pieces(in_batches=self.in_batches, on_oversize=self.on_oversize)
-        self.print(self.printer(output), pieces, lambda: (reader.place[0], sum(reader.place)), tell)
+        placed = ((frames, (reader.place[0], sum(reader.place)), error) for frames, error in pieces)
+        self.print(Printer(self.output, self.separator, output), placed, tell)
         return [*told, output.getvalue()]
 
 
@@ -180,12 +153,13 @@ def _pieces(
     while True:
         try:
             for answer in answers(decoder, ask, chunks):
-                yield (answer if in_batches else [answer]), None
+                # To find the place of the last frame of a batch, all of it would be cut again.
+                yield (answer, (0, 0), None) if in_batches else ([answer], decoder.frame_span, None)
             return
         except (PayloadError, FrameTooLarge) as error:
             if isinstance(error, FrameTooLarge) and not error.recoverable:
                 raise
-            yield [], error
+            yield [], (0, 0), error
 
 
 def _print_stats(decoder: FrameDecoder, seconds: float) -> None:

@@ -49,6 +49,8 @@ def _get_framer(spec: str, generation: int) -> ReadCondition[Any]:
 
     try:
         return make_framer(parse_spec(spec), plugins)
+    except RecursionError:
+        raise SpecError("it is nested too deeply", spec=spec) from None
     except SpecError as error:
         error.spec = spec
         raise

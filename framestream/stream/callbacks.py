@@ -261,13 +261,9 @@ class FrameHandler(CallbackRead):
 
     def stop(self) -> None:
         """Give the stream's reading back; the next read begins with the first undelivered frame."""
-        if self.active:
+        if self.stream.receiver.reader is self:
             self.stream.receiver.release()
-
-    @property
-    def active(self) -> bool:
-        """True until the stream ends or `stop` is called."""
-        return self.stream.receiver.reader is self
+            self.stream.watch_for_end()
 
     def on_data(self, at_once: bool) -> None:
         """Deliver the frames that have arrived."""

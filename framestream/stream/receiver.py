@@ -306,36 +306,31 @@ class Receiver:
         return self.poll(read) if answer is NEED_DATA else answer
 
     def poll(self, read: PendingRead) -> Any:
-        """Do as `advance`, after the decoder has returned NEED_DATA."""
-        while self.fill(read):
-            answer = (read.ask or self.decoder.next_frame)(read.condition)
-            if answer is not NEED_DATA:
-                return answer
-        return NEED_DATA
-
-    def fill(self, read: PendingRead) -> bool:
-        """Return True if it is worth asking the decoder again; otherwise `read` waits from now on.
+        """Do as `advance`, after the decoder has returned NEED_DATA.
 
         Raises:
             StreamClosed: the stream was disconnected inside a frame.
             BufferFull: the read needs more than the buffer allows; the stream is closed.
         """
-        if self.end is not None:
-            return self._fill_at_end(read, self.end)
         decoder = self.decoder
-        self._missing = missing = decoder.missing if read.ask is None else read.missing(decoder)
-        if missing > self._room:
-            self._room = self.max_buffer_size - decoder.buffered
-            if missing > self._room and (missing > 1 or not read.to_end):
-                raise self._overflow(decoder.buffered + missing)
-        if self.state is PAUSED or self._in_bulk:
-            if self._turn > 0 and not decoder.tired and self._receive_inline():
-                self._turn -= 1
-                return True
-            if self.state is PAUSED:
-                self._resume()
-            if self.end is not None:
-                return self._fill_at_end(read, self.end)
+        while self.end is None:
+            self._missing = missing = decoder.missing if read.ask is None else read.missing(decoder)
+            if missing > self._room:
+                self._room = self.max_buffer_size - decoder.buffered
+                if missing > self._room and (missing > 1 or not read.to_end):
+                    raise self._overflow(decoder.buffered + missing)
+            is_useful = (self.state is PAUSED or self._in_bulk) and self._turn > 0 and not decoder.tired
+            if not (is_useful and self._receive_inline()):
+                if self.state is PAUSED:
+                    self._resume()
+                break
+            self._turn -= 1
+            answer = (read.ask or decoder.next_frame)(read.condition)
+            if answer is not NEED_DATA:
+                return answer
+        if self.end is not None:
+            self._check_end(read, self.end)
+            return (read.ask or decoder.next_frame)(read.condition)
         self._turn = TURN
         if self._in_bulk:
             decoder.begin_turn()
@@ -344,7 +339,7 @@ class Receiver:
             self._timer.wait(read)
         if self.draining:
             self._finish_soon()
-        return False
+        return NEED_DATA
 
     def _receive_inline(self) -> bool:
         self._inline = True
@@ -353,7 +348,7 @@ class Receiver:
         finally:
             self._inline = False
 
-    def _fill_at_end(self, read: PendingRead, end: End) -> bool:
+    def _check_end(self, read: PendingRead, end: End) -> None:
         # No framer may take a disconnect for the end of the stream, and half a line for a line.
         decoder = self.decoder
         if not decoder.eof:
@@ -362,19 +357,12 @@ class Receiver:
                 reason = "stream ended" if nothing_begun else "stream closed inside a frame"
                 raise StreamClosed(reason, real_error=end.error) from end.error
             decoder.receive_eof()
-        return True
 
     def _overflow(self, size: int) -> BufferFull:
         error = BufferFull("reached maximum read buffer size", size=size, limit=self.max_buffer_size)
         self._stream.log_problem("buffer", error)
         self._stream.close(error)
         return error
-
-    def _wake(self, *, at_once: bool) -> None:
-        self.waiting = False
-        reader = self.reader
-        if reader is not None:
-            reader.on_data(at_once)
 
     # The transport
 
@@ -393,14 +381,15 @@ class Receiver:
 
     def receive_rest(self) -> None:
         """Receive what a peer sent before it stopped taking data, often the reason; wake no read at once."""
-        waiting, self.waiting = self.waiting, False
-        pushes = self.pushes
+        reader, pushes = self.reader if self.waiting else None, self.pushes
+        self.waiting = False
         while self.end is None and self.decoder.held < self.decoder.max_frame_size:
             if not self.transport.receive_now():
                 break
-        self.waiting = waiting
-        if waiting and (self.end is not None or self.pushes != pushes):
-            self._wake(at_once=False)
+        if reader is not None:
+            self.waiting = self.end is None and self.pushes == pushes
+            if not self.waiting:
+                reader.on_data(False)
 
     def replace_transport(self, transport: Transport) -> None:
         """Continue over a transport that wraps the present one."""
@@ -442,4 +431,5 @@ class Receiver:
             self.decoder.receive_eof()
         self._stream.on_input_end(end)
         if self.waiting:
-            self._wake(at_once=at_once)
+            self.waiting = False
+            self.reader.on_data(at_once)  # type: ignore[union-attr]  # a read waits

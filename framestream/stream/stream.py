@@ -912,11 +912,6 @@ class IOStream(Generic[F]):
         return self.receiver.decoder.buffered
 
     @property
-    def offset(self) -> int:
-        """Offset in the received stream of the next unread byte, counted from its first."""
-        return self.receiver.decoder.offset
-
-    @property
     def leftover(self) -> bytes:
         """A copy of everything received and not yet read; nothing is consumed."""
         return self.receiver.decoder.leftover

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from framestream import errors
-from framestream.errors import FAULTS, EncodeError, FramestreamError, FramingError
+from framestream.errors import FAULTS, EncodeError, FramestreamError, FramingError, counted
 from framestream.framer import PADDING, Decode, Framer, NeedMore, ReadCondition, Window
 from framestream.framers.answers import decoder_of
 
@@ -219,13 +219,8 @@ def encode(framer: ReadCondition[Any], frame: Any) -> bytes | None:
 
 def describe_chunks(chunks: Sequence[bytes]) -> str:
     """Say in a few words how the bytes were cut: ``"3 chunks of 5 + 1 + 80 bytes"``."""
-    sizes = [len(chunk) for chunk in chunks]
-    if len(sizes) < 2:
-        return "all in one chunk"
-    if set(sizes) == {1}:
-        return "one byte at a time"
-    shown = " + ".join(map(str, sizes[:12])) + (" + ..." if len(sizes) > 12 else "")
-    return f"{len(sizes)} chunks of {shown} bytes"
+    shown = " + ".join(str(len(chunk)) for chunk in chunks[:12]) + (" + ..." if len(chunks) > 12 else "")
+    return f"{counted(len(chunks), 'chunk')} of {shown} bytes"
 
 
 def describe_framer(framer: object) -> str:

@@ -12,16 +12,19 @@ A claim returns if it holds; if not, it raises ``AssertionError`` or the front e
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import count
 from typing import Any, Final, Protocol, TypeAlias
 
 from framestream.errors import (
     EncodeError,
+    FramestreamError,
     FrameTooLarge,
     FramingError,
     IncompleteFrame,
@@ -90,31 +93,30 @@ def _claim(function: Claim) -> Claim:
     return function
 
 
-@contextlib.contextmanager
+@contextmanager
 def _joined(
-    open_: Opener, framer: Any = None, send_framer: Any = None, *, tcp: bool = False, **options: Any
+    open_: Opener,
+    framer: Any = None,
+    wire: bytes = b"",
+    *,
+    ends: bool = False,
+    send_framer: Any = None,
+    tcp: bool = False,
+    **options: Any,
 ) -> Iterator[tuple[Any, socket.socket]]:
+    """Open a front end, and give it its peer, which has sent these bytes and perhaps the end."""
     ours, peer = _tcp_pair() if tcp else socket.socketpair()
     with peer:
         peer.settimeout(PATIENCE)
-        front = _Patient(open_(ours, framer, send_framer, **options))
+        peer.sendall(wire)
+        if ends:
+            peer.shutdown(socket.SHUT_WR)
+        front: Any = open_(ours, framer, send_framer, **options)
+        front.receive = partial(front.receive, timeout=PATIENCE)  # it must not wait for ever
         try:
             yield front, peer
         finally:
             front.close()
-
-
-class _Patient:
-    """A front end whose calls to receive never wait for ever."""
-
-    def __init__(self, front: FrontEnd) -> None:
-        self._front = front
-
-    def receive(self, condition: Any = None, *, timeout: float | None = None) -> Any:
-        return self._front.receive(condition, timeout=PATIENCE if timeout is None else timeout)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._front, name)
 
 
 def _tcp_pair() -> tuple[socket.socket, socket.socket]:
@@ -124,22 +126,28 @@ def _tcp_pair() -> tuple[socket.socket, socket.socket]:
     return first, second
 
 
-def _send_all(front: FrontEnd, frames: list[Any]) -> None:
-    for frame in frames:
-        front.send(frame)
+def _received(front: FrontEnd, number: int) -> list[Any]:
+    """Return the next frames; for each call that raises, the class of the error."""
+    received: list[Any] = []
+    for _ in range(number):
+        try:
+            received.append(front.receive())
+        except FramestreamError as error:
+            received.append(type(error))
+    return received
 
 
-def _raised(
-    kind: type[BaseException] | tuple[type[BaseException], ...],
-    call: Callable[..., object],
-    *arguments: Any,
-    **options: Any,
-) -> Any:
+def _raised(kind: Any, call: Callable[..., object], *arguments: Any, **options: Any) -> Any:
     try:
         answer = call(*arguments, **options)
     except kind as error:
         return error
     raise AssertionError(f"no {kind}, but {answer!r}")
+
+
+def _send_all(front: FrontEnd, frames: list[Any]) -> None:
+    for frame in frames:
+        front.send(frame)
 
 
 @_claim
@@ -152,7 +160,7 @@ def chunks_and_giving_up_change_no_frame(open_: Opener) -> None:
             received = []
             for chunk in in_chunks(wire, size):
                 pool.submit(peer.sendall, chunk)
-                with contextlib.suppress(TimeoutError):
+                with suppress(TimeoutError):
                     received.append(front.receive(timeout=_MOMENT / 10))
             pool.submit(peer.shutdown, socket.SHUT_WR)
             assert frames == received + front.frames()
@@ -162,10 +170,8 @@ def chunks_and_giving_up_change_no_frame(open_: Opener) -> None:
 @_claim
 def the_condition_may_change_between_any_two_frames(open_: Opener) -> None:
     """Exactly the frame is consumed; the bytes after it are for the next condition."""
-    with _joined(open_, Line()) as (front, peer):
-        peer.sendall(b"one\ntwo\nthree\nfour\nfive\nUPGRADE\n\0\2hi12345rest")
-        lines = [front.receive() for _ in range(6)]
-        assert ["one", "two", "three", "four", "five", "UPGRADE"] == lines
+    with _joined(open_, Line(), b"one\ntwo\nthree\nUPGRADE\n\0\2hi12345rest") as (front, peer):
+        assert ["one", "two", "three", "UPGRADE"] == _received(front, 4)
         assert b"hi" == front.receive("length-prefix:size=2")
         assert b"12345" == front.receive(Exactly(5))
         assert b"rest" == front.leftover
@@ -179,79 +185,60 @@ def each_direction_has_its_framer(open_: Opener) -> None:
     with _joined(open_, Line()) as (front, peer):
         front.send("one")
         assert b"one\n" == peer.recv(100)
-    with _joined(open_, Line(), LengthPrefix(2)) as (front, peer):
-        front.send(b"two")
-        assert b"\0\3two" == peer.recv(100)
-        peer.sendall(b"three\n")
-        assert "three" == front.receive()
-    with _joined(open_, "line", "length-prefix:size=1") as (front, peer):
-        front.send(b"four")
-        assert b"\4four" == peer.recv(100)
-    with _joined(open_) as (front, peer):
-        _raised(TypeError, front.receive, timeout=_MOMENT)
+    for framer, send_framer in ((Line(), LengthPrefix(2)), ("line", "length-prefix:size=2")):
+        with _joined(open_, framer, b"three\n", send_framer=send_framer) as (front, peer):
+            front.send(b"two")
+            assert b"\0\3two" == peer.recv(100)
+            assert "three" == front.receive()
+    with _joined(open_, None, b"six\n") as (front, _):
+        _raised(TypeError, front.receive)
         _raised(TypeError, front.send, "five")
-        _raised(TypeError, front.receive, 5, timeout=_MOMENT)
-        peer.sendall(b"six\n")
+        _raised(TypeError, front.receive, 5)
         assert "six" == front.receive(Line())
 
 
 @_claim
 def a_frame_above_the_limit_is_refused_before_its_body_arrives(open_: Opener) -> None:
     """There is a limit by default, and if the size was declared, the next frame can be received."""
-    with _joined(open_, LengthPrefix(4)) as (front, peer):
-        peer.sendall(b"\0\x20\0\0")
+    with _joined(open_, LengthPrefix(4), b"\0\x20\0\0") as (front, _):
         assert 1 << 20 == _raised(FrameTooLarge, front.receive).limit
-    with _joined(open_, LengthPrefix(2), max_frame_size=5) as (front, peer):
-        peer.sendall(b"\0\6sixsix\0\5fives\0\7seven..\0\1!")
-        assert 6 == _raised(FrameTooLarge, front.receive).size
-        assert b"fives" == front.receive()
-        _raised(FrameTooLarge, front.receive)
-        assert b"!" == front.receive()
-    with _joined(open_, LengthPrefix(2), max_frame_size=5, on_oversize="discard") as (front, peer):
-        peer.sendall(b"\0\6sixsix\0\5fives")
-        assert b"fives" == front.receive()
+    wire = b"\0\6sixsix\0\5fives\0\7seven..\0\1!"
+    with _joined(open_, LengthPrefix(2), wire, max_frame_size=5) as (front, _):
+        assert [FrameTooLarge, b"fives", FrameTooLarge, b"!"] == _received(front, 4)
+    with _joined(open_, LengthPrefix(2), wire, max_frame_size=5, on_oversize="discard") as (front, _):
+        assert [b"fives", b"!"] == _received(front, 2)
 
 
 @_claim
 def a_bad_payload_costs_no_other_frame(open_: Opener) -> None:
     """It is raised, and the next call continues; or it is reported, and iterating continues."""
-    with _joined(open_, Line()) as (front, peer):
-        peer.sendall(b"good\n\xff\xfe\nbetter\n")
-        assert "good" == front.receive()
-        assert b"\xff\xfe" == _raised(PayloadError, front.receive).payload
-        assert "better" == front.receive()
+    wire = b"good\n\xff\xfe\nbetter\n"
+    with _joined(open_, Line(), wire) as (front, _):
+        assert ["good", PayloadError, "better"] == _received(front, 3)
     told: list[PayloadError] = []
-    with _joined(open_, Line(), on_payload_error=told.append) as (front, peer):
-        peer.sendall(b"good\n\xff\nbetter\n\xfe\nbest\n")
-        peer.shutdown(socket.SHUT_WR)
-        assert ["good", "better", "best"] == front.frames()
-        assert [b"\xff", b"\xfe"] == [error.payload for error in told]
+    with _joined(open_, Line(), wire, ends=True, on_payload_error=told.append) as (front, _):
+        assert ["good", "better"] == front.frames()
+        assert [b"\xff\xfe"] == [error.payload for error in told]
 
 
 @_claim
 def broken_framing_stays_broken(open_: Opener) -> None:
     """Frames before the error are received; then every call raises it."""
-    with _joined(open_, LengthPrefix(1, adjust=-1)) as (front, peer):
-        peer.sendall(b"\4abc\0\3ab")
-        assert b"abc" == front.receive()
-        for _ in range(2):
-            assert 4 == _raised(FramingError, front.receive).offset
+    with _joined(open_, LengthPrefix(1, adjust=-1), b"\4abc\0\3ab") as (front, _):
+        assert [b"abc", FramingError, FramingError] == _received(front, 3)
+        assert 4 == _raised(FramingError, front.receive).offset
 
 
 @_claim
 def the_end_tells_how_it_came(open_: Opener) -> None:
     """Between two frames it ends an iteration; inside a frame it is an error, and buffered bytes stay."""
-    with _joined(open_, Line()) as (front, peer):
-        peer.sendall(b"one\ntwo\n")
-        peer.shutdown(socket.SHUT_WR)
+    with _joined(open_, Line(), b"one\ntwo\n", ends=True) as (front, _):
         assert ["one", "two"] == front.frames()
         for _ in range(2):
             assert _raised(StreamClosed, front.receive).real_error is None
         assert [] == front.frames()
     for ask in ("receive", "frames"):
-        with _joined(open_, LengthPrefix(2)) as (front, peer):
-            peer.sendall(b"\0\1a\0\5hel")
-            peer.shutdown(socket.SHUT_WR)
+        with _joined(open_, LengthPrefix(2), b"\0\1a\0\5hel", ends=True) as (front, _):
             assert b"a" == front.receive()
             error = _raised(IncompleteFrame, getattr(front, ask))
             assert (5, 7, 3) == (error.received, error.expected, error.offset)
@@ -262,9 +249,8 @@ def the_end_tells_how_it_came(open_: Opener) -> None:
 def a_reset_is_no_end(open_: Opener) -> None:
     """The error of a receive names what closed the connection, and a send is refused, too."""
     for sent in (b"", b"\0\5hel"):
-        with _joined(open_, LengthPrefix(2), tcp=True) as (front, peer):
+        with _joined(open_, LengthPrefix(2), sent, tcp=True) as (front, peer):
             if sent:
-                peer.sendall(sent)
                 _raised(TimeoutError, front.receive, timeout=_MOMENT)
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             peer.close()
@@ -275,7 +261,7 @@ def a_reset_is_no_end(open_: Opener) -> None:
 
 @_claim
 def half_a_stream_can_be_ended(open_: Opener) -> None:
-    """The peer sees the end after everything that was sent, and its answer is received."""
+    """The peer sees the end after everything that was sent, and its answer is received; and the other way round."""
     with _joined(open_, Line()) as (front, peer):
         front.send("question")
         front.send_eof()
@@ -284,14 +270,7 @@ def half_a_stream_can_be_ended(open_: Opener) -> None:
         peer.sendall(b"answer\n")
         assert "answer" == front.receive()
         _raised(StreamClosed, front.send, "more")
-
-
-@_claim
-def the_other_half_stays_open_when_the_peer_has_ended_its_own(open_: Opener) -> None:
-    """A peer that has ended its half after its last request still gets the answer."""
-    with _joined(open_, Line()) as (front, peer):
-        peer.sendall(b"question\n")
-        peer.shutdown(socket.SHUT_WR)
+    with _joined(open_, Line(), b"question\n", ends=True) as (front, peer):
         assert ["question"] == front.frames()
         front.send("answer")
         assert b"answer\n" == peer.recv(100)
@@ -300,8 +279,7 @@ def the_other_half_stays_open_when_the_peer_has_ended_its_own(open_: Opener) -> 
 @_claim
 def a_closed_stream_takes_nothing(open_: Opener) -> None:
     """Sending is refused, receiving returns buffered frames and then says so; closing again does nothing."""
-    with _joined(open_, Line()) as (front, peer):
-        peer.sendall(b"one\ntwo\nhalf")
+    with _joined(open_, Line(), b"one\ntwo\nhalf") as (front, peer):
         assert "one" == front.receive()
         front.close()
         front.close()
@@ -314,36 +292,29 @@ def a_closed_stream_takes_nothing(open_: Opener) -> None:
 
 
 @_claim
-def closing_ends_a_receive_that_waits(open_: Opener) -> None:
-    """A waiting receive is told when the stream is closed from elsewhere."""
-    with _joined(open_, Line()) as (front, peer), ThreadPoolExecutor(1) as pool:
-        peer.sendall(b"half")
-        waiting = pool.submit(_raised, StreamClosed, _receive_in_turn, front)
-        assert any(_is_busy(front) for _ in count())
-        front.close()
-        assert waiting.result(PATIENCE).real_error is None
-
-
-def _receive_in_turn(front: FrontEnd) -> Any:
-    while True:
-        with contextlib.suppress(StreamBusy):  # the other one was first
-            return front.receive()
-
-
-def _is_busy(front: FrontEnd) -> bool:
-    answer = _raised((TimeoutError, StreamBusy), front.receive, timeout=_MOMENT)
-    return isinstance(answer, StreamBusy)
-
-
-@_claim
 def one_receives_at_a_time(open_: Opener) -> None:
-    """A second receive is refused at once, and takes nothing from the first."""
+    """A second receive is refused at once, and takes nothing from the first, which hears of it if the stream closes."""
+
+    def receive() -> Any:
+        while True:
+            with suppress(StreamBusy):  # the other one was first
+                return front.receive()
+
+    def is_busy() -> bool:
+        time.sleep(_MOMENT)  # or this thread would have its turn again and again, and the other none
+        answer = _raised((TimeoutError, StreamBusy), front.receive, timeout=_MOMENT)
+        return isinstance(answer, StreamBusy)
+
     with _joined(open_, Line()) as (front, peer), ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(_receive_in_turn, front)
-        assert any(_is_busy(front) for _ in count())
-        peer.sendall(b"one\ntwo\n")
+        waiting = pool.submit(receive)
+        assert any(is_busy() for _ in count())
+        peer.sendall(b"one\ntwo\nhalf")
         assert "one" == waiting.result(PATIENCE)
         assert "two" == front.receive()
+        waiting = pool.submit(_raised, StreamClosed, receive)
+        assert any(is_busy() for _ in count())
+        front.close()
+        assert waiting.result(PATIENCE).real_error is None
 
 
 @_claim
@@ -391,8 +362,7 @@ def frames_sent_at_once_leave_whole(open_: Opener) -> None:
 @_claim
 def a_stream_takes_little_that_is_not_received(open_: Opener) -> None:
     """Bytes that are not received stay with the peer, which has to wait."""
-    with _joined(open_, Line()) as (front, peer):
-        peer.sendall(b"one\n")
+    with _joined(open_, Line(), b"one\n") as (front, peer):
         assert "one" == front.receive()
         peer.settimeout(10 * _MOMENT)
         _raised(TimeoutError, lambda: list(map(peer.send, _FLOOD)))

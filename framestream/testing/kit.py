@@ -120,7 +120,6 @@ def check_framer(framer: ReadCondition[Any], **arguments: Unpack[Arguments]) -> 
             frame. If it is left out, frames are grown from the examples, if that succeeds.
         chunk_dependent: the frames are the bytes that have arrived, as with `Available`; promises that
             cannot hold then are not checked.
-        seed: for everything random. The same seed tries the same bytes.
 
     Returns:
         A report of the checks made, and of those that had nothing to check with.
