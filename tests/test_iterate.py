@@ -7,12 +7,13 @@ import io
 import os
 import socket
 from array import array
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sample_conditions import Bracketed, Lines, cut
+from stream_pairs import begun, cancelled, once, passes, raised
 
 from framestream import (
     FrameDecoder,
@@ -60,7 +61,7 @@ class SerialPort(RawReader):
 @pytest.mark.parametrize("source", [
     DATA, bytearray(DATA), memoryview(DATA), array("H", DATA), [array("H", DATA)],
     cut(DATA, 2), iter(cut(DATA, 1)), [b"", DATA], io.BytesIO(DATA),
-    io.BufferedReader(io.BytesIO(DATA)), RawReader(cut(DATA, 5)),  # type: ignore[arg-type]
+    io.BufferedReader(io.BytesIO(DATA)), RawReader(cut(DATA, 5)),
 ], ids=lambda s: type(s).__name__)  # fmt: skip
 def test_frames_come_from_anything_that_gives_bytes(source: Any) -> None:
     assert list(iter_frames(source, Lines())) == FRAMES
@@ -143,7 +144,7 @@ def collect(frames: AsyncIterator[Any]) -> list[Any]:
 
 
 class Awaited:
-    """Gives each chunk after a turn of the loop; it may be asked again after a wait was cancelled."""
+    """Gives each chunk after some turns of the loop; it may be asked again after a wait was cancelled."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self.chunks = list(chunks)
@@ -152,7 +153,7 @@ class Awaited:
         return self
 
     async def __anext__(self) -> bytes:
-        await asyncio.sleep(0)
+        await passes(5)
         if not self.chunks:
             raise StopAsyncIteration
         return self.chunks.pop(0)
@@ -171,95 +172,68 @@ class AwaitedReader(Awaited):
         return b"".join([await super().__anext__()])
 
 
-async def cancelled(step: Awaitable[Any]) -> None:
-    task = asyncio.ensure_future(step)
-    await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-
+@once
 @pytest.mark.parametrize("source_of", [Awaited, AwaitedReader, lambda chunks: Awaited(chunks).receive])
-def test_cancelled_steps_lose_nothing(source_of: Callable[[list[bytes]], Any]) -> None:
-    async def read() -> list[bytes]:
-        frames = aiter_frames(source_of(cut(DATA, 5)), Lines())
-        got = []
-        for _ in FRAMES:
-            await cancelled(anext(frames))
-            got.append(await anext(frames))
-        await cancelled(anext(frames, None))
-        return got + await gather(frames)
-
-    assert asyncio.run(read()) == FRAMES
+async def test_cancelled_steps_lose_nothing(source_of: Callable[[list[bytes]], Any]) -> None:
+    frames = aiter_frames(source_of(cut(DATA, 5)), Lines())
+    got = []
+    for _ in FRAMES:
+        await cancelled(await begun(anext(frames)))
+        got.append(await anext(frames))
+    await cancelled(await begun(anext(frames, None)))
+    assert got + await gather(frames) == FRAMES
 
 
-def test_an_asynchronous_generator_that_a_cancellation_ended_has_not_reached_its_end() -> None:
+@once
+async def test_an_asynchronous_generator_that_a_cancellation_ended_has_not_reached_its_end() -> None:
     async def source() -> AsyncIterator[bytes]:
-        for chunk in (b"one\ntwo\nth", b"ree\n"):
-            yield chunk
-            await asyncio.sleep(0)
+        yield b"one\ntwo\nth"
+        await asyncio.Event().wait()
 
-    async def read() -> None:
-        frames = aiter_frames(source(), Lines())
-        assert await anext(frames) == b"one"
-        assert await anext(frames) == b"two"
-        await cancelled(anext(frames))
-        for _ in range(2):
-            with pytest.raises(StreamClosed, match="CancelledError ended the source, an asynchronous generator"):
-                await anext(frames)
-
-    asyncio.run(read())
+    frames = aiter_frames(source(), Lines())
+    assert [await anext(frames), await anext(frames)] == [b"one", b"two"]
+    await cancelled(await begun(anext(frames)))
+    for _ in range(2):
+        await raised(StreamClosed, anext, frames, match="CancelledError ended the source, an asynchronous generator")
 
 
-def test_closing_the_frames_closes_a_generator_and_ends_the_iteration() -> None:
+@once
+async def test_closing_the_frames_closes_a_generator_and_ends_the_iteration() -> None:
     async def source() -> AsyncIterator[bytes]:
         try:
-            yield DATA
             yield DATA
         finally:
             closed.append(True)
 
-    async def read() -> None:
-        frames = aiter_frames(source(), "line")
+    closed: list[bool] = []
+    for given in (source(), Awaited([DATA])):
+        frames = aiter_frames(given, "line")
         assert await anext(frames) == "one"
         await frames.aclose()
         assert await gather(frames) == []
-        other = aiter_frames(Awaited([DATA]), Lines())
-        await other.aclose()
-        assert await gather(other) == []
-
-    closed: list[bool] = []
-    asyncio.run(read())
     assert closed == [True]
 
 
-def test_two_tasks_cannot_wait_for_the_same_frame() -> None:
-    async def read() -> list[Any]:
-        frames = aiter_frames(Awaited([DATA]), Lines())
-        return await asyncio.gather(anext(frames), anext(frames), return_exceptions=True)
-
-    first, second = asyncio.run(read())
-    assert first == b"one"
-    assert isinstance(second, StreamBusy)
+@once
+async def test_two_tasks_cannot_wait_for_the_same_frame() -> None:
+    frames = aiter_frames(Awaited([DATA]), Lines())
+    first, second = await asyncio.gather(anext(frames), anext(frames), return_exceptions=True)
+    assert (first, type(second)) == (b"one", StreamBusy)
 
 
-def test_asynchronous_iteration_goes_on_after_an_error() -> None:
-    async def read() -> list[Any]:
-        frames, got = aiter_frames(Awaited([b"<one><\xff><two>"]), Bracketed()), []
-        while True:
-            try:
-                return got + await gather(frames)
-            except PayloadError as error:
-                got.append(error.payload)
-
-    assert asyncio.run(read()) == [b"\xff", "two"]
+@once
+async def test_asynchronous_iteration_goes_on_after_an_error() -> None:
+    frames = aiter_frames(Awaited([b"<one><\xff><two>"]), Bracketed())
+    assert await anext(frames) == "one"
+    await raised(PayloadError, anext, frames)
+    assert await gather(frames) == ["two"]
 
 
 def test_what_is_no_asynchronous_source_is_refused() -> None:
     with pytest.raises(TypeError, match="source is of type list; it must be a function to await"):
-        aiter_frames([DATA], Lines())  # type: ignore[call-overload]
+        aiter_frames([DATA], Lines())
     with pytest.raises(TypeError, match="of type NoneType; it must be bytes"):
-        collect(aiter_frames(Awaited([None]).receive, Lines()))  # type: ignore[list-item]
+        collect(aiter_frames(Awaited([None]).receive, Lines()))
 
 
 @pytest.mark.parametrize("frames_of", [

@@ -95,7 +95,7 @@ class PluginManager:
         # A built-in name needs no plugin: it costs neither pluggy nor the reading of metadata.
         from framestream.registry.plugin import Plugin  # noqa: PLC0415
 
-        known = name or getattr(plugin, "name", "") or getattr(plugin, "__name__", type(plugin).__name__)
+        known = name or str(getattr(plugin, "name", "") or getattr(plugin, "__name__", type(plugin).__name__))
         added = Plugin("registered", "", known, {known: lambda: plugin}, own=True)
         added.load(float("inf"))
         if added.state == "failed":

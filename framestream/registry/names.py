@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Patterns are compiled on first use, and what few programs need is imported where it is used: every program
 # that asks for a framer by name imports this module.
 
+# The plugins of this project, each with its framers, and those whose only framer has the plugin's name.
 _SEVERAL: Final = {
     "cobs": "cobs cobs-r",
     "erlang": "ber erlang-packet fastcgi giop record-marking tpkt",

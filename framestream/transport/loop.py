@@ -29,23 +29,15 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
     The loop's transport keeps bytes that it cannot send at once. So that nothing is kept twice and the result
     of `send` is true, bytes count as taken only when the loop's transport has sent them all.
 
-    Without a socket this is a protocol for other functions that make bidirectional transports, such as the
-    Proactor loop's ``create_pipe_connection``; it can be attached before or after that.
+    Without a socket, its maker calls `connection_made` with a transport of the loop, before or after `attach`.
 
     Args:
         sock: a connected stream socket; the transport owns it from here on.
         peer: the peer's address as text, if known.
     """
 
-    # fmt: off
-    __slots__ = (
-        "_blocked", "_closed", "_error", "_opening", "_owed", "_reading", "_transport", "_writable", "peer",
-        "socket",
-    )
-    # fmt: on
-
-    peer: str
-    socket: Socket | None
+    peer = ""
+    socket: Socket | None = None
 
     def __init__(self, sock: Socket | None = None, peer: str = "") -> None:
         if sock is not None:
@@ -90,12 +82,11 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return the sink's buffer; called by the loop."""
-        # The Proactor loop passes received bytes on in pieces, whatever happens in between.
-        return memoryview(bytearray(max(sizehint, 1))) if self._closed else self.sink.get_buffer(sizehint)
+        return self.sink.get_buffer(sizehint)
 
     def buffer_updated(self, nbytes: int) -> None:
         """Push; called by the loop."""
-        if not self._closed:
+        if not self._closed:  # the Proactor loop passes received bytes on in pieces, whatever happens in between
             self.sink.buffer_updated(nbytes)
 
     def pause_writing(self) -> None:

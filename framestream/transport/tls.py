@@ -201,10 +201,8 @@ class TLSTransport(Transport):
         self._more = True
         self._push_all()
         if self._must_hear:
-            self._must_hear = False
+            self._must_hear = False  # the sink tries again as soon as the transport below takes bytes
             self._update()
-            if self._writing:
-                self.sink.resume_writing()
 
     def resume_reading(self) -> None:
         """Push bytes from below, and in the next pass of the loop those that have arrived already."""
