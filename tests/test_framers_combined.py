@@ -140,6 +140,14 @@ def test_a_function_that_returns_no_condition_is_its_authors_bug() -> None:
     assert isinstance(error(Sequence(LINE, lambda line: 5), b"a\nb"), FramerContractError)  # type: ignore[arg-type, return-value]
 
 
+def test_padding_of_no_bytes_is_its_authors_bug() -> None:
+    class Stuck(ReadCondition[bytes]):
+        def find(self, window: Window) -> Any:
+            return window.start, window.start, window.start, PADDING
+
+    assert isinstance(error(Sequence(LINE, Stuck()), b"a\nb"), FramerContractError)
+
+
 def test_a_truncated_frame_of_parts_is_a_bad_payload() -> None:
     parts = ((Sequence(LINE, LINE), b"ab\ncdefgh\n"), (HeaderThenBody(LINE, lambda line: LINE), b"ab\ncdefgh\n"))
     for condition, data in (*parts, (FirstOf(When(b"a", LINE), Msgpack()), b"abcdefghi\n")):
