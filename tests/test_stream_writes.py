@@ -294,3 +294,32 @@ async def test_waits_that_were_given_up_are_forgotten_although_the_peer_takes_no
             await cancelled(await begun(client.drain()))
     assert len(waits) < 200
     client.close()
+
+
+class Compared(int):
+    """A position that counts how often it is compared."""
+
+    count = 0
+
+    def __lt__(self, other):
+        Compared.count += 1
+        return int.__lt__(self, other)
+
+    def __eq__(self, other):
+        Compared.count += 1
+        return int.__eq__(self, other)
+
+    __hash__ = int.__hash__
+
+
+@once
+async def test_giving_up_a_wait_costs_no_more_for_all_the_others():
+    client, _ = memory_stream_pair(Wire(capacity=10))
+    client.write(bytes(100_000))
+    sender, count = client.sender, 1000
+    waits = [await begun(sender.wait_until_sent(Compared(sender.written))) for _ in range(count)]
+    Compared.count = 0
+    for wait in reversed(waits):
+        await cancelled(wait)
+    assert Compared.count < 20 * count
+    client.close()

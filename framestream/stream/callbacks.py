@@ -235,7 +235,7 @@ class FrameHandler(CallbackRead):
     It stops by itself while the stream has more to send than its high-water mark.
     """
 
-    __slots__ = ("_context", "_due", "_paused")
+    __slots__ = ("_context", "_due", "_full", "_paused")
 
     def __init__(self, stream: IOStream, condition: ReadCondition[Any], callback: Callable[[Any], object]) -> None:
         check_function("callback", callback)
@@ -243,6 +243,7 @@ class FrameHandler(CallbackRead):
         self._context = copy_context()
         self._paused = False
         self._due = False  # the next pass delivers
+        self._full = False  # it will be told when there is room to send
 
     def start(self, timeouts: ReadTimeouts | None = None) -> None:
         """Take over the stream's reading, from the next pass of the loop on."""
@@ -272,11 +273,15 @@ class FrameHandler(CallbackRead):
         else:
             self.poll_soon()
 
-    def poll_soon(self, _: object = None) -> None:
+    def poll_soon(self) -> None:
         """Deliver frames in the next pass of the loop."""
         if not self._due:
             self._due = True
             self.stream.loop.call_soon(self._deliver_due, context=self._context)
+
+    def _on_room(self, _: object) -> None:
+        self._full = False
+        self.poll_soon()
 
     def _deliver_due(self) -> None:
         self._due = False
@@ -291,7 +296,9 @@ class FrameHandler(CallbackRead):
         try:
             while receiver.reader is self and not self._paused:
                 if sender.size > sender.high_water:
-                    sender.when_room(self.poll_soon)
+                    if not self._full:
+                        self._full = True
+                        sender.when_room(self._on_room)
                     return
                 try:
                     # Frames cut ahead are handed out without another call ("lines" in benchmarks/).

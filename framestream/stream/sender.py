@@ -22,13 +22,12 @@ from __future__ import annotations
 
 from array import array
 from asyncio import CancelledError
-from bisect import insort
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from enum import Enum
 from functools import partial
-from operator import itemgetter
+from heapq import heapify, heappop, heappush
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from framestream.errors import BufferFull, StreamClosed, StreamTimeout, counted
@@ -53,7 +52,9 @@ _MOST_BUFFERS: Final = 512
 _SENDS_IN_A_ROW: Final = 16
 _NEVER: Final = 1 << 62
 _ONE: Final = (bytes, bytearray, memoryview, array, str)
-_position: Final = itemgetter(0)
+# Numbers of waits, so that those for one position are told in their order.
+_numbers: Final = count()
+_FEW_WAITERS: Final = 64
 
 
 class State(Enum):
@@ -81,8 +82,9 @@ class Sender:
 
     # fmt: off
     __slots__ = (
-        "_at_end_of_pass", "_barrier", "_eof_due", "_max_size", "_queue", "_receiver", "_refusal", "_seen_pushes",
-        "_stream", "_timeout", "_timer", "_waiters", "error", "high_water", "low_water", "size", "state", "written",
+        "_at_end_of_pass", "_barrier", "_eof_due", "_max_size", "_most_waiters", "_queue", "_receiver", "_refusal",
+        "_seen_pushes", "_stream", "_timeout", "_timer", "_waiters", "error", "high_water", "low_water", "size",
+        "state", "written",
     )
     # fmt: on
 
@@ -104,7 +106,8 @@ class Sender:
         self._barrier: int | None = None  # the position up to which bytes may leave
         self._at_end_of_pass: asyncio.Handle | None = None
         self._eof_due: bool | None = None  # whether the end has still to be sent; None: it was not asked for
-        self._waiters: list[tuple[int, Tell]] | None = None  # the nearest position comes first
+        self._waiters: list[list[Any]] | None = None  # a heap: position, number, and a Tell, or None if given up
+        self._most_waiters = _FEW_WAITERS
 
     @property
     def sent(self) -> int:
@@ -316,16 +319,19 @@ class Sender:
         try:
             await waiter
         except CancelledError:
-            # With a peer that takes nothing, cancelled waits must not pile up.
-            with suppress(ValueError):
-                (self._waiters or []).remove(entry)
+            entry[2] = None
             raise
 
-    def _add_waiter(self, position: int, tell: Tell) -> tuple[int, Tell]:
+    def _add_waiter(self, position: int, tell: Tell) -> list[Any]:
         if self._waiters is None:
             self._waiters = []
-        entry = position, tell
-        insort(self._waiters, entry, key=_position)
+        elif len(self._waiters) >= self._most_waiters:
+            # With a peer that takes nothing, waits that were given up must not pile up.
+            self._waiters = [entry for entry in self._waiters if entry[2] is not None]
+            heapify(self._waiters)
+            self._most_waiters = max(_FEW_WAITERS, 2 * len(self._waiters))
+        entry = [position, next(_numbers), tell]
+        heappush(self._waiters, entry)
         return entry
 
     def _is_out(self, position: int) -> bool:
@@ -333,8 +339,9 @@ class Sender:
 
     def _wake(self) -> None:
         while self._waiters and self._is_out(self._waiters[0][0]):
-            _, tell = self._waiters.pop(0)
-            tell(None)
+            _, _, tell = heappop(self._waiters)
+            if tell is not None:
+                tell(None)
 
     # The end
 
@@ -382,8 +389,9 @@ class Sender:
         self.written -= self.size
         self.size = 0
         waiters, self._waiters = self._waiters, None
-        for _, tell in waiters or ():
-            tell(self._lost())
+        for _, _, tell in sorted(waiters or ()):
+            if tell is not None:
+                tell(self._lost())
 
     def check_can_write(self) -> None:
         """Raise `StreamClosed` if nothing more can be written."""
