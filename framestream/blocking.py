@@ -413,9 +413,6 @@ class Server:
         self.admin = None if server.admin is None else Server(server.admin, loop)
         self._handlers: dict[signal.Signals, Any] = {}  # those before `close_on`
 
-    def __repr__(self) -> str:
-        return f"<blocking.Server {self.url}, {'closed' if self.closed else 'open'}>"
-
     @property
     def closed(self) -> bool:
         """True once it has stopped listening."""
