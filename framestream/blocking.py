@@ -509,11 +509,8 @@ async def _handle(handler: Callable[[Stream[Any]], object], stream: IOStream[Any
         with suppress(SystemExit):  # ends only the thread
             handler(_stand_for(stream))
 
-    try:
-        await in_thread(work, f"connection of {stream.peer}")
-    except asyncio.CancelledError:
-        stream.close()  # its thread cannot be cancelled
-        raise
+    # A server that cancels this closes the stream, which ends the thread.
+    await in_thread(work, f"connection of {stream.peer}")
 
 
 def serve(

@@ -137,10 +137,11 @@ def joined(**options):
 def test_an_iteration_goes_on_after_a_bad_frame_and_after_leaving_it():
     stream, peer = joined()
     with stream, peer:
-        peer.sendall(b"a\nb\n\xff\nc\n")
+        peer.sendall(b"a\n\2hib\n\xff\nc\n")
         for line in stream:
             assert "a" == line
             break
+        assert b"hi" == stream.receive(LengthPrefix(1))
         frames = stream.frames(Line())
         assert "b" == next(frames)
         refused(PayloadError, next, frames)
@@ -253,6 +254,18 @@ def test_a_handler_may_end_at_once_and_in_any_way(error, logged, caplog):
     assert (3, 0, 3 * len(logged)) == (stats.accepted, stats.open, stats.handler_failures)
     failures = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert [True] * 3 * len(logged) == [logged[0] in message for message in failures]
+
+
+def test_the_connections_that_are_handled_at_once_have_a_limit(monkeypatch):
+    monkeypatch.setattr(blocking, "MAX_CONNECTIONS", 1)
+    with blocking.serve(echo, HERE, framer=LINE) as server, blocking.connect(server.url, framer=LINE) as first:
+        first.send("first")
+        assert "first" == first.receive(timeout=20)
+        with blocking.connect(server.url, framer=LINE) as second:
+            second.send("second")
+            refused(StreamTimeout, second.receive, timeout=0.05)
+            first.close()
+            assert "second" == second.receive(timeout=20)
 
 
 def test_what_outlasts_the_time_to_drain_has_its_stream_closed(caplog):

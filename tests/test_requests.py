@@ -102,6 +102,10 @@ async def test_a_request_that_is_cancelled_or_too_slow_costs_the_others_nothing(
         assert [ANSWER, 2, None, "fast"] == await patient
         await until(lambda: len(late) == 2)
         assert [1, 3] == [message[1] for message in late]
+        gone = await begun(requests.ask(request("gone")))
+        server.send(answer_to(await server.read(), "gone"))
+        gone.cancel()
+        await until(lambda: len(late) == 3)
         whole = await begun(requests.ask(request("again")))
         await server.send(answer_to(await server.read(), "here"))
         assert "here" == (await whole)[3]
