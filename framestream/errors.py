@@ -187,7 +187,8 @@ class UnknownFramerError(SpecError, LookupError):
         distribution: str | None = None,
     ) -> None:
         hint = f"; did you mean {suggestion!r}?" if suggestion else ""
-        hint += f" (available: {listed(available)})" if available else ""
+        more = ", ..." if len(available) > _MOST_NAMES else ""
+        hint += f" (available: {', '.join(available[:_MOST_NAMES])}{more})" if available else ""
         if distribution is not None:
             hint = f"; it comes with {distribution}: pip install {distribution}"
         super().__init__(f"no framer named {name!r}{hint}", spec=name)
@@ -353,12 +354,6 @@ def counted(number: int, noun: str) -> str:
     """Return a number with what it counts: ``1 byte``, ``2 bytes``, ``2 processes``."""
     ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
     return f"{number} {noun}{ending}"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return these names joined with commas; of a very long list, only the first ones."""
-    more = len(names) - _MOST_NAMES
-    return ", ".join(names) if more <= 0 else f"{', '.join(names[:_MOST_NAMES])} and {more} more"
 
 
 def describe_os_error(error: BaseException) -> str:

@@ -243,6 +243,15 @@ def test_a_split_whose_first_frame_is_a_guess_is_not_read(path: Path) -> None:
         list(plan(path, framer, parts=2)[1].frames())
 
 
+def test_splits_after_what_is_malformed_have_no_frames() -> None:
+    data = b"\1" * 50 + b"\xc1" + b"\1" * 49
+    first, second, *others = stitch(divide(InMemory(data), Msgpack(), 40)).splits
+    assert list(first.frames()) == [1] * 33
+    with pytest.raises(FramingError, match="at offset 50"):
+        list(second.frames())
+    assert [list(split.frames()) for split in others] == [[]]
+
+
 class Ended(ReadCondition[bytes]):
     """Frames with a size of one byte before them, and a comma after."""
 

@@ -226,6 +226,15 @@ def test_help_is_there_for_all_and_for_each_command(framestream):
         assert f"\n  Examples:\n    framestream {' '.join(words)}" in printed
 
 
+def test_nothing_yet_is_not_the_end(framestream):
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.write(writer, b"a\n")
+    printed = framestream("cut", "line", stdin=reader)
+    os.close(writer)
+    assert (1, ["a"], True) == (printed.status, printed.frames, "temporarily unavailable" in printed.err)
+
+
 # In a process of its own
 
 

@@ -324,6 +324,11 @@ def test_both_ends_in_a_shell_and_their_ends_are_quiet(workers, end, status):
         assert (b"", b"", status) == (*server.communicate(), server.returncode)
 
 
+def test_a_command_ends_with_its_peer_while_it_waits_for_standard_input():
+    with start("connect", "exec:echo hello", "-f", "line") as process:
+        assert (b"hello\n", 0) == (process.stdout.read(), process.wait(20))
+
+
 def test_a_reader_of_the_output_that_leaves_ends_the_command_quietly():
     shell = f"yes | head -n 5000 | {sys.executable} -m framestream connect exec:cat -f line | head -n 1"
     ran = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, check=False)

@@ -258,7 +258,7 @@ EXAMPLES = {"examples": LINES}
         (faulty.ChunkDependent(), "limits", EXAMPLES, "max_size=2, this chunking"),
         (faulty.Greedy(), "many-frames", {"examples": {b"123": [b"123"]}}, "cannot be repeated"),
         (faulty.faulty("Odd", faulty.Greedy, decode=no_nine)(), "bad-frames", DIGITS, "cannot stand in a row"),
-        (faulty.SharesADecoder(), "bad-frames", EXAMPLES | BAD, "gives another transcript"),
+        (faulty.SharesADecoder(), "bad-frames", EXAMPLES | BAD, "costs its neighbours"),
         (faulty.Picky(), "bad-frames", EXAMPLES | BAD, "None"),
         (faulty.Lines(), "bad-frames", EXAMPLES, "no frame that cannot be decoded"),
         (faulty.Picky(), "bad-frames", {"examples": {b"": []}, **BAD}, "no frame that ends by itself"),

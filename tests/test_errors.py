@@ -38,7 +38,7 @@ from framestream.errors import describe_error, printable
         (UnknownFramerError("x"), "no framer named 'x'"),
         (
             UnknownFramerError("x", available=("line",) * 4000),
-            f"no framer named 'x' (available: {'line, ' * 39}line and 3960 more)",
+            f"no framer named 'x' (available: {'line, ' * 40}...)",
         ),
         (StreamClosed(), "stream is closed"),
         (StreamClosed(real_error=OSError("reset")), "stream is closed: reset"),

@@ -26,7 +26,7 @@ from framestream.testing import chunkings
         (rb"a{2,3}b", b"aaaabaab", [b"aaaab", b"aab"]),
         (rb"(?i)END|stop", b"xenDsTOPy", [b"xenD", b"sTOP", IncompleteFrame, ("left", b"y")]),
         (rb"[0-9]{0,4000};", b"12;x;", [b"12;", b"x;"]),
-        (rb".*;", b"12;x;", [b"12;", b"x;"]),
+        (rb".*[0-9]+;", b"12;x3;", [b"12;", b"x3;"]),
         (rb"abcd.e|c", b"abcdxe", [b"abc", IncompleteFrame, ("left", b"dxe")]),
         (rb"x(?:ab|abc)d{0,2};", b"xabdd;xabc;", [b"xabdd;", b"xabc;"]),
         (rb"(?i)a(?-i:b);", b"AB;Ab;", [b"AB;Ab;"]),

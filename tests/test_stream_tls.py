@@ -169,6 +169,16 @@ async def test_what_is_written_while_plaintext_is_flushed_leaves_encrypted(kind)
         assert "secret" == await server.read(Line())
 
 
+async def test_an_end_asked_for_during_the_handshake_is_sent_after_it():
+    async with joined("unix", half_open=True) as (client, server):
+        shaking = await begun(ask_tls(client))
+        ending = await begun(client.write_eof())
+        await answer_tls(server)
+        await asyncio.gather(shaking, ending)
+        assert b"" == await server.read_until_close()
+        assert server.error is None
+
+
 @pytest.mark.parametrize("sent", [b"a\n", b"a\nhalf"])
 async def test_without_a_goodbye_the_stream_was_cut_off(sent):
     async with joined("tls") as (client, server), joined("tls") as (other, second):

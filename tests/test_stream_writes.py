@@ -258,9 +258,12 @@ async def test_close_throws_away_what_is_queued(how):
 @every_kind
 async def test_close_sends_what_only_waited_for_the_end_of_the_pass(kind):
     async with joined(kind) as (client, server):
-        waits = [client.write(data) for data in (b"a", b"b", b"c")]
+        told = []
+        waits = [client.write(data, lambda: told.append("sent")) for data in (b"a", b"b", b"c")]
         client.close()
         assert b"abc" == await server.read_until_close()
+        await passes()
+        assert ["sent"] * 3 == told
         assert [None] * 3 == await asyncio.gather(*waits)
     client, server = memory_stream_pair()
     first, second = client.write(b"a"), client.write(b"b")

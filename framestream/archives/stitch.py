@@ -107,9 +107,9 @@ class Seam:
         known = {chain.first, *chain.places}
         reader = Reader(split)
         with suppress(FramingError):
-            for record in reader.records(on_error="column"):
-                if met := known & {record.offset, reader.position}:
-                    self.walked_twice += min(met) - first
+            for _ in reader.pieces(in_batches=False):
+                if reader.position in known:
+                    self.walked_twice += reader.position - first
                     return chain
         self.walked_twice += min(reader.position, split.stop) - first
         return Chain.of(reader)

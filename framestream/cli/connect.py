@@ -93,7 +93,7 @@ async def _send(stream: IOStream, framer: Any, entry: str, complain: Callable[[s
     try:
         # A thread reads, since making a terminal non-blocking would do the same to the shell that shares it.
         with options.open_file("-") as source:
-            read = partial(in_thread, partial(source.read1, CHUNK_SIZE), "standard input")
+            read = partial(in_thread, partial(os.read, source.fileno(), CHUNK_SIZE), "standard input")
             async for line in framestream.aiter_frames(read, _LINE):
                 await _send_line(stream, framer, entry, line, complain)
     except StreamClosed:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from io import BufferedReader, BytesIO
+from io import BytesIO, FileIO
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -139,9 +140,10 @@ class Cutting:
         return [*told, output.getvalue()]
 
 
-def _chunks(source: BufferedReader) -> Iterator[bytes]:
+def _chunks(source: FileIO) -> Iterator[bytes]:
     """Yield what arrives; what was printed of one chunk appears before the next is waited for."""
-    while chunk := source.read1(CHUNK_SIZE):
+    # Where nothing has arrived yet, and the source does not block, `FileIO.read` returns what looks like the end.
+    while chunk := os.read(source.fileno(), CHUNK_SIZE):
         yield chunk
         sys.stdout.flush()
 

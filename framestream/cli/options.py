@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from io import BufferedReader
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -91,16 +91,19 @@ separator: Final = click.option(
 # Where bytes come from -----------------------------------------------------------------------------
 
 
-def open_file(place: str) -> BufferedReader:
-    """Open a file to read, or ``-``, which is standard input."""
+def open_file(place: str) -> FileIO:
+    """Open a file to read, or ``-``, which is standard input.
+
+    It has no buffer, whose lock a thread would hold while it waits for input.
+    """
     if place == "-":
-        return open(0, "rb", closefd=False)
+        return FileIO(0, closefd=False)
     path = path_of(place)
     if "://" in path and not os.path.exists(path):
         raise click.UsageError(
             f"{path!r} is not a file; cut --jobs reads URLs of files, and framestream connect connects"
         )
-    return open(path, "rb")
+    return FileIO(path)
 
 
 def path_of(place: str) -> str:

@@ -66,45 +66,25 @@ class FixedLength(_Sized, Framer[bytes], metaclass=Interned):
 
     ::
 
-        FixedLength(3):            b"abcdef"     ->  b"abc", b"def"
-        FixedLength(4, pad=b" "):  b"ab  cd  "   ->  b"ab", b"cd"
+        FixedLength(3):  b"abcdef"  ->  b"abc", b"def"
 
-    With `pad`, writing fills up shorter payloads with that byte and reading strips it;
-    a payload that ends with it cannot be written. The size is the limit as well.
+    The size is the limit as well.
     """
 
     name = "fixed-length"
 
     size: Annotated[int, "Size of every record. Bytes."]
-    pad: Annotated[bytes | None, "Byte that fills up shorter payloads, and is stripped when reading."] = None
 
     def __post_init__(self) -> None:
         check_count("size", self.size, least=1)
-        pad: object = self.pad
-        if pad is not None and not (isinstance(pad, bytes) and len(pad) == 1):
-            raise ValueError(f"pad is {self.pad!r}; it must be one byte")
         object.__setattr__(self, "max_size", max(self.size, _ROOM_FOR_A_BATCH))
 
-    def decode(self, payload: bytes) -> bytes:
-        """Return the payload without its padding."""
-        return payload if self.pad is None else payload.rstrip(self.pad)
-
-    def split(self, window: Window) -> tuple[list[bytes], int]:
-        """Slice the window into records."""
-        records, rest = super().split(window)
-        return (records if self.pad is None else [record.rstrip(self.pad) for record in records]), rest
-
     def encode(self, frame: bytes) -> bytes:
-        """Return the payload, padded if that is allowed; refuse any that would be read back differently."""
+        """Return the payload. Raise EncodeError unless it has the size of a record."""
         frame = bytes_of(frame)
-        size = len(frame)
-        if size > self.size or (size < self.size and self.pad is None):
-            raise EncodeError(f"payload of {counted(size, 'byte')} in records of {self.size}")
-        if self.pad is None:
-            return frame
-        if frame.endswith(self.pad):
-            raise EncodeError(f"payload ends with the pad byte {self.pad!r}, which reading strips")
-        return frame.ljust(self.size, self.pad)
+        if len(frame) != self.size:
+            raise EncodeError(f"payload of {counted(len(frame), 'byte')} in records of {self.size}")
+        return frame
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeAlias, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from framestream.errors import (
     EncodeError,
@@ -29,11 +29,8 @@ from framestream.framer import (
 
 T = TypeVar("T")
 
-Found: TypeAlias = tuple[Any, ...]
-"""A span, of three items or four."""
 
-
-def decoder_of(condition: ReadCondition[Any], found: Found) -> Decode:
+def decoder_of(condition: ReadCondition[Any], found: tuple[Any, ...]) -> Decode:
     """Return what decodes the payload of a span, and the trailer that must follow it."""
     if len(found) == 3:
         return Decode(condition.decode)
@@ -41,7 +38,7 @@ def decoder_of(condition: ReadCondition[Any], found: Found) -> Decode:
     return value if type(value) is Decode else Decode(lambda _: value)
 
 
-def complete(condition: ReadCondition[Any], found: Found, data: bytes | bytearray) -> Any:
+def complete(condition: ReadCondition[Any], found: tuple[Any, ...], data: bytes | bytearray) -> Any:
     """Return the frame of a span that has arrived completely.
 
     Raises:
@@ -68,18 +65,10 @@ def whole(condition: ReadCondition[Any], data: bytes, at: int, inner: Window) ->
     limit = condition.max_size
     if type(found) is not tuple or found[2] > len(data) or (limit is not None and found[2] - at > limit):
         return None
-    if len(found) == 3:
-        return condition.decode(data[found[0] : found[1]]), found[2]
-    value = found[3]
-    if value is PADDING or (type(value) is Decode and not value.final and found[2] == len(data)):
+    how = found[-1]
+    if how is PADDING or (type(how) is Decode and not how.final and found[2] == len(data)):
         return None
     return complete(condition, found, data), found[2]
-
-
-def shifted(span: Found, by: int) -> Found:
-    """Return the span of the same frame in data with so many more bytes before it."""
-    first, stop, end, *value = span
-    return (first + by, stop + by, end + by, *value)
 
 
 def find_past_padding(condition: ReadCondition[Any], window: Window) -> Any:
@@ -92,15 +81,6 @@ def find_past_padding(condition: ReadCondition[Any], window: Window) -> Any:
             raise FramerContractError(f"padding up to {found[2]} in {window!r}", framer=str(condition))
         window.start = window.resume = found[2]
         window.memo = None
-
-
-def end_of(condition: ReadCondition[Any], window: Window, count: int) -> int:
-    """Return where the first `count` frames from the window's start on end; all must have arrived."""
-    cursor, end = Window(window.data, window.start, eof=window.eof), window.start
-    for _ in range(count):
-        end = cursor.start = cursor.resume = find_past_padding(condition, cursor)[2]
-        cursor.memo = None
-    return end
 
 
 def split_by(
@@ -119,10 +99,8 @@ def split_by(
     return frames, end
 
 
-def when_whole(
-    how: Decode, decode: Callable[[bytes], Any], window: Window, first: int, stop: int, end: int
-) -> ValueSpan:
-    """Return a span whose payload is decoded by `decode` instead of `how`'s function, if complete.
+def when_whole(how: Decode, window: Window, first: int, stop: int, end: int) -> ValueSpan:
+    """Return a span whose payload is decoded if it is complete.
 
     A truncated frame must not depend on how much was known about it when it became too large.
     """
@@ -130,7 +108,7 @@ def when_whole(
     size = -1 if window.taken else stop - first
 
     def decode_whole(payload: bytes) -> Any:
-        return decode(payload) if len(payload) == size else refuse_truncated(payload)
+        return how.decode(payload) if len(payload) == size else refuse_truncated(payload)
 
     return first, stop, end, how.using(decode_whole)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from framestream.errors import (
@@ -36,14 +36,13 @@ from framestream.framers.answers import (
     check_own_limit,
     complete,
     decoder_of,
-    end_of,
     find_past_padding,
     pieces_of,
     reason_of,
     split_by,
     whole,
 )
-from framestream.framers.generator import Failure, Fields, GeneratorFramer, LastPart, Part
+from framestream.framers.generator import Fields, GeneratorFramer, LastPart
 
 T = TypeVar("T")
 
@@ -75,14 +74,12 @@ class Loading(Over[T], Framer[T]):
         return self._load(self._cutter.decode(payload))
 
     def split(self, window: Window) -> tuple[list[T], int]:
-        """Let the other condition cut the batch."""
+        """Let the other condition cut the batch; if a value of it is refused, cut frame by frame up to there."""
         frames, end = self._cutter.split(window)
-        loaded: list[T] = []
-        with suppress(Exception):  # it is raised again, with the place of its frame
-            loaded.extend(map(self._load, frames))
-        if len(loaded) < len(frames):  # StopIteration only ends the list
-            end = end_of(self._cutter, window, len(loaded))
-        return loaded, end
+        try:
+            return [self._load(frame) for frame in frames], end
+        except Exception:  # noqa: BLE001 - it is raised again, with the place of its frame
+            return super().split(window)
 
 
 @dataclass(frozen=True)
@@ -154,8 +151,6 @@ class Nested(Loading[T]):
             found = find_past_padding(inner, window)
             start = window.start
             if type(found) is NeedMore or found[2] > size:
-                if start and start == size:
-                    raise PayloadError("payload holds no frame, only padding")
                 raise PayloadError(f"payload of {counted(size, 'byte')} is cut short: its inner frame has no end")
             check_own_limit(inner, value, start, found[1] - found[0], found[2] - start)
             frame: T = complete(inner, found, value)
@@ -189,8 +184,8 @@ class Sequence(GeneratorFramer[tuple[Any, ...]], Framer[tuple[Any, ...]]):
     An exception in the function is a `FramingError`: nothing after it can be trusted. A part that cannot be
     decoded makes the frame a `PayloadError`, unless a function depends on it.
 
-    The payload, which the limit counts and which is streamed, extends from the first part's payload to the
-    last one's, with everything between them. Every part but the last must be complete before the next
+    The payload, which the limit counts and which is streamed, is all bytes of the frame up to the end of the
+    last part's payload. Every part but the last must be complete before the next
     one is looked at, and is held to its own `max_size`; the last one can be streamed or discarded in
     constant memory. A frame truncated at the limit is a `PayloadError`. Writing takes a tuple with one value
     for each part, all of which must be framers.
@@ -223,11 +218,14 @@ class Sequence(GeneratorFramer[tuple[Any, ...]], Framer[tuple[Any, ...]]):
         values: tuple[Any, ...] = ()
         failure = ""
         for number, step in enumerate(self.steps[:-1]):
-            condition = _condition_of(step, values)
-            # A part that another part depends on must be decodable. Elsewhere only this frame is lost.
-            value = yield condition if number < self._dependent else Part(condition)
-            if type(value) is Failure:
-                failure = failure or value.reason
+            value = None
+            try:
+                value = yield _condition_of(step, values)
+            except PayloadError as error:
+                # A part that another part depends on must be decodable. Elsewhere only this frame is lost.
+                if number < self._dependent:
+                    raise
+                failure = failure or error.reason  # the error itself would hold this generator
             values += (value,)
 
         def make(last: Any) -> Any:
@@ -293,44 +291,27 @@ def _condition_of(step: Step, values: tuple[Any, ...]) -> ReadCondition[Any]:
     return condition
 
 
-@dataclass(frozen=True)
-class HeaderThenBody(Loading[Any]):
+@dataclass(frozen=True, init=False)
+class HeaderThenBody(Sequence):
     r"""Frames whose header says how to read their body; the frame is the pair of both.
 
     ::
 
         HeaderThenBody(Line(), lambda line: Exactly(read_digits(line))):   b"2\nhi"  ->  ("2", b"hi")
 
-    ``combine(header, body)`` makes the frame from both, and ``separate(frame)`` splits it into both for
-    writing. A header for which `body` raises is a `FramingError`; a frame for which `combine` raises is a
-    `PayloadError`. Otherwise it is a `Sequence` of two parts.
+    The function `body` receives the decoded header and returns what reads the body. A header for which it
+    raises is a `FramingError`. It is a `Sequence` of two parts.
     """
 
     name = "header-then-body"
 
-    header: Annotated[ReadCondition[Any], "Reads the header."]
-    body: Annotated[Callable[[Any], ReadCondition[Any]], "Receives the decoded header; returns what reads the body."]
-    _: KW_ONLY
-    combine: Annotated[Callable[[Any, Any], Any] | None, "Makes the frame from header and body."] = None
-    separate: Annotated[Callable[[Any], tuple[Any, Any]] | None, "Splits a frame into both."] = None
-    max_size: Annotated[int | None, "The largest payload, header and body together. Bytes."] = None
-
-    def __post_init__(self) -> None:
-        check_condition(self.header, "header")
-        self._adopt(Sequence(self.header, self.body, max_size=self.max_size))
-        check_function("combine", self.combine, optional=True)
-        check_function("separate", self.separate, optional=True)
-
-    def _load(self, value: Any) -> Any:
-        return value if self.combine is None else self.combine(*value)
-
-    def encode(self, frame: Any) -> list[bytes]:
-        """Return header and body, each as its own framer writes it."""
-        if self.separate is not None:
-            try:
-                frame = self.separate(frame)
-            except Exception as error:
-                raise EncodeError(f"frame cannot be separated: {reason_of(error)}") from error
-        elif self.combine is not None:
-            raise EncodeError("header and body are combined; writing needs separate= to split them")
-        return pieces_of(self._cutter, frame)
+    def __init__(
+        self,
+        header: ReadCondition[Any],
+        body: Callable[[Any], ReadCondition[Any]],
+        *,
+        max_size: int | None = None,
+    ) -> None:
+        check_condition(header, "header")
+        super().__init__(header, body, max_size=max_size)
+        self.__dict__.update(header=header, body=body)

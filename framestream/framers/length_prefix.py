@@ -12,27 +12,24 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from framestream.errors import (
     EncodeError,
-    FramerContractError,
     FramingError,
     check_choice,
     check_count,
-    check_function,
     counted,
 )
 from framestream.framer import Framer, NeedMore, Span, Window, bytes_of
 from framestream.framers import Interned, looks_like
-from framestream.framers.answers import reason_of
 
 ByteOrder = Literal["big", "little", "native"]
 Endian = Literal["big", "little"]
 Format = Literal["binary", "varint", "decimal", "hex"]
 
 # For each format: its options, the bytes or digits it takes unless a size is given, and the most.
-_FORMATS: dict[str, tuple[tuple[str, ...], int | None, int | None]] = {
-    "binary": (("format", "byteorder"), 4, 8),
-    "varint": (("format", "canonical"), 10, 10),
-    "decimal": (("format", "terminator", "canonical"), 20, 20),
-    "hex": (("format", "terminator", "canonical"), 16, 16),
+_FORMATS: dict[str, tuple[tuple[str, ...], int | None, int]] = {
+    "binary": (("byteorder",), 4, 8),
+    "varint": (("canonical",), 10, 10),
+    "decimal": (("terminator", "canonical"), 20, 20),
+    "hex": (("terminator", "canonical"), 16, 16),
 }
 
 
@@ -58,8 +55,7 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
 
     `offset`, `adjust` and `strip` are Netty's lengthFieldOffset, lengthAdjustment and initialBytesToStrip,
     and tokio's length_field_offset, length_adjustment and num_skip; unlike in Netty, the header is stripped
-    unless `strip` says otherwise. The function `length` receives the `size` bytes at `offset` and
-    returns the length; any exception in it is a `FramingError`.
+    unless `strip` says otherwise.
 
     The header tells the extent: a frame that is too large is refused before its body arrives,
     and can be skipped. A length that makes the frame end inside its own header breaks the stream.
@@ -74,7 +70,7 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
     size: Annotated[
         int | None,
         "Size of the length field: 4 unless given. If it varies, the most: a varint's bytes (10), "
-        "digits before a terminator (20, hex 16). With a function, the bytes it receives. Bytes.",
+        "digits before a terminator (20, hex 16). Bytes.",
     ] = None
     byteorder: Annotated[ByteOrder, "Byte order of a binary length."] = "big"
     _: KW_ONLY
@@ -85,7 +81,6 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
     format: Annotated[Format, "How the length is written."] = "binary"
     terminator: Annotated[bytes, "What ends a decimal or hex length that has no fixed size."] = b""
     canonical: Annotated[bool, "Refuse lengths written longer than needed, such as with leading zeros."] = False
-    length: Annotated[Callable[[bytes], int] | None, "Turns the bytes of the length field into the length."] = None
     max_size: Annotated[int | None, "The largest payload. Bytes."] = None
 
     def __post_init__(self) -> None:
@@ -93,7 +88,6 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
         check_choice("format", self.format, get_args(Format))
         check_count("offset", self.offset)
         check_count("strip", self.strip, optional=True)
-        check_function("length", self.length, optional=True)
         if type(self.adjust) is not int:
             raise ValueError(f"adjust is {self.adjust!r}; it must be a whole number")
         if not isinstance(self.terminator, bytes):
@@ -104,20 +98,16 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
     @cached_property
     def _field(self) -> LengthField:
         what, options, usual, most = f"a {self.format} length", *_FORMATS[self.format]
-        if self.length is not None:
-            what, options, usual, most = "a length that a function reads", (), None, None
-        elif "terminator" in options and not self.terminator:
-            what, options, usual = f"{what} of fixed size", ("format",), None
-        for option in ("byteorder", "format", "terminator", "canonical"):
+        if "terminator" in options and not self.terminator:
+            what, options, usual = f"{what} of fixed size", (), None
+        for option in ("byteorder", "terminator", "canonical"):
             value = getattr(self, option)
             if option not in options and value != getattr(type(self), option):
                 raise ValueError(f"{option} is {value!r}; {what} has no such option")
-        size: Any = usual if self.size is None else self.size
-        if size is None and self.length is None:
+        size = usual if self.size is None else self.size
+        if size is None:
             raise ValueError(f"a {self.format} length needs a terminator or a size")
         check_count("size", size, least=1, most=most)
-        if self.length is not None:
-            return _custom(size, self.length)
         if self.format == "binary":
             return _binary(size, sys.byteorder if self.byteorder == "native" else self.byteorder)
         if self.format == "varint":
@@ -125,24 +115,20 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
         return _digits(self.format, size, self.terminator, self.canonical)
 
     @cached_property
-    def _read(self) -> Callable[[bytes | bytearray, int], tuple[int, int] | None]:
-        return self._field.read
-
-    @cached_property
     def _is_plain(self) -> bool:
         return self.strip is None and not (self.offset or self.adjust or self.includes_header)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Functions made here cannot be pickled; copies compute their derived values again.
-        return {name: value for name, value in self.__dict__.items() if name not in ("_field", "_read")}
+        # Functions made here cannot be pickled; a copy makes them again.
+        return {name: value for name, value in self.__dict__.items() if name != "_field"}
 
     def find(self, window: Window) -> Span | NeedMore:
         """Return the span as soon as the header is complete."""
         data, start = window.data, window.start
         at = start + self.offset
-        found = self._read(data, at) if at < len(data) else None
+        found = self._field.read(data, at) if at < len(data) else None
         if found is None:
-            return NeedMore(self.offset + self._field.asks_for)
+            return NeedMore(self.offset + 1)
         length, after = found
         end = (start if self.includes_header else after) + length + self.adjust
         first = after if self.strip is None else start + self.strip
@@ -231,7 +217,6 @@ class LengthField(NamedTuple):
     Attributes:
         least: bytes the field takes at least.
         size: bytes it takes at most; the same as `least` if it is fixed.
-        asks_for: bytes needed before anything can be said about it, even that it is wrong.
         read: returns the length at an index and the index after it, or None if it is not complete; raises
             FramingError, with its position, if the bytes cannot be a length.
         write: returns the field for a length; raises EncodeError if it does not fit.
@@ -241,7 +226,6 @@ class LengthField(NamedTuple):
 
     least: int
     size: int
-    asks_for: int
     read: Callable[[bytes | bytearray, int], tuple[int, int] | None]
     write: Callable[[int], bytes]
     unpack: Callable[..., tuple[Any, ...]] | None = None
@@ -281,7 +265,7 @@ def _binary(size: int, byteorder: Endian) -> LengthField:
             return ""
         return f"read as {other}-endian the length is {length}"
 
-    return LengthField(size, size, size, read, write, unpack, explain)
+    return LengthField(size, size, read, write, unpack, explain)
 
 
 def _varint(size: int, canonical: bool) -> LengthField:
@@ -316,7 +300,7 @@ def _varint(size: int, canonical: bool) -> LengthField:
         field.append(length)
         return bytes(field)
 
-    return LengthField(1, size, 1, read, write)
+    return LengthField(1, size, read, write)
 
 
 _DIGITS = {"decimal": (b"0123456789", 10), "hex": (b"0123456789abcdefABCDEF", 16)}
@@ -335,26 +319,22 @@ def _digits(kind: str, digits: int, terminator: bytes, canonical: bool) -> Lengt
     size = digits + len(terminator)
     if terminator and terminator[:1] in allowed:
         raise ValueError(f"terminator is {terminator!r}; it must not begin with a {kind} digit")
-    leading = b"(?!0[%b])" % allowed if canonical else b""
     count = b"{1,%d}" % digits if terminator else b"{%d}" % digits
-    number = re.compile(b"%b([%b]%b)%b" % (leading, allowed, count, re.escape(terminator))).match
+    number = re.compile(b"([%b]%b)%b" % (allowed, count, re.escape(terminator))).match
 
     def read(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
         if (match := number(data, at)) is not None:
+            if canonical and len(match[1]) > 1 and match[1].startswith(b"0"):
+                raise FramingError(f"{kind} length with a leading zero", position=at)
             return int(match[1], base), match.end()
         # Refuse a byte that is neither a digit nor of the terminator as soon as it is there.
         field = bytes(data[at : at + size])
         after = field[:digits].lstrip(allowed) + field[digits:]
         count = len(field) - len(after)
-        if canonical and count > 1 and field[0] == 0x30:
-            raise FramingError(f"{kind} length with a leading zero", position=at)
         if not after or (count and terminator.startswith(after)):
             return None
-        expected = ["a digit"] if count < digits else []
-        if count and terminator:
-            expected.append(repr(terminator))
-        what = f"{kind} length has {after[:1]!r} where {' or '.join(expected)} is expected"
-        raise FramingError(what, position=at + count)
+        expected = f"a digit or {terminator!r}" if terminator else "a digit"
+        raise FramingError(f"{kind} length has {after[:1]!r} where {expected} is expected", position=at + count)
 
     def write(length: int) -> bytes:
         text = b"%d" % length if base == 10 else b"%x" % length
@@ -362,24 +342,4 @@ def _digits(kind: str, digits: int, terminator: bytes, canonical: bool) -> Lengt
             raise EncodeError(f"length {length} does not fit into {counted(digits, f'{kind} digit')}")
         return text + terminator if terminator else text.zfill(digits)
 
-    return LengthField((1 if terminator else digits) + len(terminator), size, 1, read, write)
-
-
-def _custom(size: int, function: Callable[[bytes], int]) -> LengthField:
-    """Return the field of bytes that a function turns into a length. They cannot be written."""
-
-    def read(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
-        end = at + size
-        if len(data) < end:
-            return None
-        try:
-            return function(bytes(data[at:end])), end
-        except (FramingError, FramerContractError):
-            raise
-        except Exception as error:
-            raise FramingError(f"header refused: {reason_of(error)}", position=at) from error
-
-    def write(length: int) -> bytes:
-        raise EncodeError("a length that a function reads cannot be written; keep the header with strip=0")
-
-    return LengthField(size, size, size, read, write)
+    return LengthField((1 if terminator else digits) + len(terminator), size, read, write)

@@ -6,12 +6,11 @@ many values follow.
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Annotated, Any, ClassVar, Final, Literal, Optional, TypeAlias
+from typing import Annotated, Any, Final, Literal, Optional, TypeAlias
 
 import msgpack
 
@@ -40,11 +39,8 @@ _UNPROVEN_ARRAY: Final = _UNPROVEN_ELEMENTS // MAX_DEPTH
 _MOST_IN_GROUP: Final = 256
 _GROUP_SIZE: Final = 4096
 
-_READING: Final = (
-    "raw", "use_list", "strict_map_key", "timestamp", "unicode_errors", "object_hook", "object_pairs_hook",
-    "ext_hook", "max_str_len", "max_bin_len", "max_array_len", "max_map_len", "max_ext_len",
-)  # fmt: skip
-_WRITING: Final = ("use_bin_type", "use_single_float", "datetime", "unicode_errors", "default")
+_READING: Final = ("raw", "use_list", "strict_map_key", "timestamp", "object_hook", "ext_hook", "max_map_len")
+_WRITING: Final = ("datetime", "default")
 
 
 @dataclass(frozen=True)
@@ -58,14 +54,14 @@ class Msgpack(Framer[Any], metaclass=Interned):
 
     Nothing is allocated for a declared size before the bytes have arrived. Containers nest up to 1024
     deep, as in msgpack's C parser; deeper nesting, or the byte 0xc1, is a `FramingError`. An object that
-    ends properly but cannot be decoded (text that is not UTF-8, a map key that cannot be hashed, a length
-    above one of the ``max_..._len``) is a `PayloadError`, and reading continues after it.
+    ends properly but cannot be decoded (text that is not UTF-8, a map key that cannot be hashed, a map
+    with more than `max_map_len` pairs) is a `PayloadError`, and reading continues after it.
 
     With ``strict_map_key=False``, keys may be numbers, and a sender can choose numbers with equal hashes: a
     map of n such keys takes n * n steps. If peers may be hostile, also give `max_map_len`; 1000 will do.
 
-    A hook may be called more than once for the same bytes. ``strict_map_key`` and the ``max_..._len``
-    apply to reading only: a reader of what `encode` writes may have other options.
+    A hook may be called more than once for the same bytes. ``strict_map_key`` and `max_map_len` apply to
+    reading only: a reader of what `encode` writes may have other options.
     """
 
     raw: Annotated[bool, "Give strings as bytes instead of str."] = False
@@ -74,19 +70,9 @@ class Msgpack(Framer[Any], metaclass=Interned):
     timestamp: Annotated[
         Literal[0, 1, 2, 3], "Give timestamps as Timestamp (0), float (1), nanoseconds (2) or datetime (3)."
     ] = 0
-    unicode_errors: Annotated[str, "What to do with text that is not UTF-8: strict, replace, ..."] = "strict"
-    max_str_len: Annotated[int | None, "Longest string accepted, in bytes."] = None
-    max_bin_len: Annotated[int | None, "Longest binary value accepted, in bytes."] = None
-    max_array_len: Annotated[int | None, "Longest array accepted, in elements."] = None
     max_map_len: Annotated[int | None, "Largest map accepted, in pairs."] = None
-    max_ext_len: Annotated[int | None, "Longest extension value accepted, in bytes."] = None
-    use_bin_type: Annotated[bool, "Write bytes as binary values; with no, as strings."] = True
-    use_single_float: Annotated[bool, "Write floats with 4 bytes instead of 8."] = False
     datetime: Annotated[bool, "Write an aware datetime as a timestamp."] = False
     object_hook: Annotated[Callable[[dict[Any, Any]], Any] | None, "Turns each map into a value."] = None
-    object_pairs_hook: Annotated[
-        Callable[[list[tuple[Any, Any]]], Any] | None, "Turns each map, as a list of pairs, into a value."
-    ] = None
     ext_hook: Annotated[Callable[[int, bytes], Any] | None, "Turns the type and data of an extension into a value."] = (
         None
     )
@@ -99,18 +85,13 @@ class Msgpack(Framer[Any], metaclass=Interned):
     overhead = 4
     """A head is passed on when it is complete: five bytes at most, four of which may be waiting."""
 
-    compiled: ClassVar[bool] = msgpack.Unpacker.__module__ != "msgpack.fallback"
-    """Whether msgpack's C implementation is installed; without it batches are cut object by object."""
-
     def __post_init__(self) -> None:
-        for option in self.__dataclass_fields__:
-            if option.startswith("max_"):
-                check_count(option, getattr(self, option), optional=True)
+        check_count("max_map_len", self.max_map_len, optional=True)
+        check_count("max_size", self.max_size, optional=True)
         try:
-            codecs.lookup_error(self.unicode_errors)
-            msgpack.Unpacker(**self._careful)
+            self._unpacker(b"", _UNPROVEN_ARRAY)
             msgpack.Packer(**self._writing)
-        except (TypeError, ValueError, LookupError) as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"msgpack refuses these options: {error}") from error
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
@@ -131,15 +112,13 @@ class Msgpack(Framer[Any], metaclass=Interned):
 
     def split(self, window: Window) -> tuple[list[Any], int]:
         """Take objects from one Unpacker; `find` looks again at what it refuses."""
-        if not self.compiled:
-            return super().split(window)  # the fallback parses an unfinished object again from its start
         frames: list[Any] = []
         data, start = window.data, window.start
         while True:
             stop = min(start + _FEED, len(data))
             end, refused = self._pull(data, start, stop, frames, _UNPROVEN_ARRAY)
             if refused:
-                end, refused = self._pull(data, end, stop, frames, self._longest_harmless(data, end, stop))
+                end, refused = self._pull(data, end, stop, frames, _longest_harmless(data, end, stop))
             if stop == len(data) and not refused:
                 return frames, end
             if end == start and (end := self._take_one(data, start, frames)) == start:
@@ -193,15 +172,10 @@ class Msgpack(Framer[Any], metaclass=Interned):
 
     def _unpacker(self, data: bytes | bytearray | memoryview, longest: int) -> Any:
         """Return an Unpacker of this data that refuses arrays declared longer than `longest` elements."""
-        options = self._careful if longest == _UNPROVEN_ARRAY else self._limited(longest)
-        unpacker = msgpack.Unpacker(**options)
+        # Without a read_size each Unpacker begins with a buffer of 1 MiB.
+        unpacker = msgpack.Unpacker(max_array_len=longest, max_buffer_size=0, read_size=_LOOKS[0], **self._reading)
         unpacker.feed(data)
         return unpacker
-
-    def _longest_harmless(self, data: bytes | bytearray, start: int, stop: int) -> int:
-        """Return how much each array here may declare to keep all together within `_UNPROVEN_ELEMENTS`."""
-        heads = sum(data.count(head, start, stop) for head in self._preallocating)
-        return _UNPROVEN_ELEMENTS // max(1, min(heads, MAX_DEPTH))
 
     def _take_one(self, data: bytes | bytearray, start: int, frames: list[Any]) -> int:
         """Append the one object at `start`, if it is complete and good, and return where it ends."""
@@ -222,28 +196,19 @@ class Msgpack(Framer[Any], metaclass=Interned):
     def _writing(self) -> dict[str, Any]:
         return self._chosen(_WRITING)
 
-    @cached_property
-    def _careful(self) -> dict[str, Any]:
-        return self._limited(_UNPROVEN_ARRAY)
-
-    @cached_property
-    def _preallocating(self) -> dict[bytes, str]:
-        # A map is a dict that grows, unless its pairs are wanted as a list. Shorter forms hold 15 at most.
-        array = {b"\xdc": "max_array_len", b"\xdd": "max_array_len"}
-        return array | {b"\xde": "max_map_len", b"\xdf": "max_map_len"} if self.object_pairs_hook else array
-
-    def _limited(self, longest: int) -> dict[str, Any]:
-        # Without a read_size each Unpacker begins with a buffer of 1 MiB.
-        options = {**self._reading, "max_buffer_size": 0, "read_size": _LOOKS[0]}
-        for option in self._preallocating.values():
-            options[option] = min(options.get(option, longest), longest)
-        return options
-
     def _chosen(self, names: tuple[str, ...]) -> dict[str, Any]:
-        # Options left at their default are not passed: parsing keywords takes a time that shows on small
-        # objects.
-        defaults = type(self).__dataclass_fields__
-        return {name: getattr(self, name) for name in names if getattr(self, name) != defaults[name].default}
+        # Options left at their default are not passed: parsing keywords takes a time that shows on small objects.
+        chosen = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in chosen.items() if value != getattr(type(self), name)}
+
+
+def _longest_harmless(data: bytes | bytearray, start: int, stop: int) -> int:
+    """Return how much each array here may declare to keep all together within `_UNPROVEN_ELEMENTS`.
+
+    A map is a dict that grows, and the shorter forms of arrays hold 15 at most.
+    """
+    heads = data.count(b"\xdc", start, stop) + data.count(b"\xdd", start, stop)
+    return _UNPROVEN_ELEMENTS // max(1, min(heads, MAX_DEPTH))
 
 
 def _end_of(data: bytes | bytearray, start: int, stop: int, count: int) -> int:

@@ -94,7 +94,11 @@ class Regex(Framer[bytes], metaclass=Interned):
         """Cut every frame whose match has ended."""
         frames: list[bytes] = []
         data, start = bytes(window.data), window.start
-        while (end := self._earliest_end(data, start)) >= 0:
+        search, least, _ = self._ending
+        while match := search(data, start):
+            first, end = match.span()
+            if end - first > least and search(data, first, end - 1):
+                end = self._earliest_end(data, first)
             frames.append(data[start:end])
             start = end
         return frames, start
@@ -132,7 +136,6 @@ class Regex(Framer[bytes], metaclass=Interned):
                 middle = (low + end - 1) // 2
                 if match := search(data, start, middle):
                     start, end = match.span()
-                    low = max(low, start + least)
                 else:
                     low = middle + 1
         return end

@@ -695,7 +695,7 @@ class IOStream(Generic[F]):
     def _say_goodbye(self, transport: Transport) -> None:
         # To a peer, a reset or the end of TLS without a close_notify means truncation. So end the connection
         # in good order if everything was sent.
-        if self.error is not None or self.sender.pending or self._handshake is not None:
+        if self.error is not None or self.sender.pending:
             return
         if transport.needs_close_notify:
             try:

@@ -6,6 +6,7 @@ import copy
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass
 from itertools import dropwhile
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -22,6 +23,7 @@ _PLACES = ("resume", "settled", "payload_start")
 _BUFFERS = (bytes, bytearray, memoryview)
 
 
+@dataclass(eq=False, repr=False)
 class ConformanceError(AssertionError):
     """A framer breaks a promise of the contract.
 
@@ -40,25 +42,21 @@ class ConformanceError(AssertionError):
         hint: how to mend it.
     """
 
-    check = framer = promise = ""
+    defect: str
+    _: KW_ONLY
+    data: bytes | None = None
+    chunks: Sequence[bytes] | None = None
+    expected: Any = ""
+    got: Any = ""
+    hint: str = ""
+    check: str = ""
+    framer: str = ""
+    promise: str = ""
 
-    def __init__(
-        self,
-        defect: str,
-        *,
-        data: bytes | None = None,
-        chunks: Sequence[bytes] | None = None,
-        expected: object = "",
-        got: object = "",
-        hint: str = "",
-    ) -> None:
-        super().__init__(defect)
-        self.defect = defect
-        self.data = b"".join(chunks) if data is None and chunks is not None else data
-        self.chunks = chunks
-        self.expected = _text(expected)
-        self.got = _text(got)
-        self.hint = hint
+    def __post_init__(self) -> None:
+        if self.data is None and self.chunks is not None:
+            self.data = b"".join(self.chunks)
+        self.expected, self.got = _text(self.expected), _text(self.got)
 
     def __str__(self) -> str:
         details = {

@@ -25,7 +25,7 @@ _CHECKS: tuple[Function, ...] = (
 )
 _NOT_IF_CHUNK_DEPENDENT = (
     answers.check_final, streams.check_chunking, answers.check_round_trip, streams.check_truncation,
-    streams.check_limits, streams.check_bad_frames, streams.check_splits,
+    streams.check_spoilt_bytes, streams.check_limits, streams.check_bad_frames, streams.check_splits,
 )
 # fmt: on
 

@@ -18,7 +18,7 @@ Malformed: TypeAlias = "Mapping[bytes, str] | Iterable[bytes | tuple[bytes, str]
 SlowFrame: TypeAlias = "bytes | Callable[[int], bytes]"
 
 _MOST_SITUATIONS = 40
-_NEAR = 48
+_MOST_PLACES = 144
 _SIZES = (1, 2, 3, 7)
 
 # Values that length fields, delimiters and type bytes are likely to treat specially.
@@ -53,10 +53,8 @@ class Arguments(TypedDict, total=False):
 def arguments_of(*owners: Any) -> Arguments:
     """Return the arguments found in the attributes of these objects; the first that has one wins."""
     found: Any = {}
-    for name in Arguments.__annotations__:
-        for owner in reversed(owners):
-            if hasattr(owner, name):
-                found[name] = getattr(owner, name)
+    for owner in reversed(owners):
+        found |= {name: getattr(owner, name) for name in Arguments.__annotations__ if hasattr(owner, name)}
     arguments: Arguments = found
     return arguments
 
@@ -189,8 +187,8 @@ def chunkings(data: bytes, *, two_way: int = 64, random: int = 8, empty: bool = 
 
     Args:
         data: the bytes to cut.
-        two_way: how many cuts in two at most: every one if the data is that short, else evenly
-            spread and always the ones nearest to both ends.
+        two_way: about how many cuts in two: every one if the data is that short, else those near both ends, and
+            some between.
         random: how many random chunkings.
         empty: whether to include empty chunks.
     """
@@ -199,7 +197,7 @@ def chunkings(data: bytes, *, two_way: int = 64, random: int = 8, empty: bool = 
     for width in _SIZES:
         if width < size:
             yield in_chunks(data, width)
-    for cut in _two_way_cuts(size, two_way):
+    for cut in prefix_lengths(size, two_way)[1:-1]:
         yield [data[:cut], data[cut:]]
     source = Random(0)  # noqa: S311  # reproducible, not secret
     for _ in range(random if size > 2 else 0):
@@ -218,20 +216,13 @@ def cut_at(data: bytes, places: Iterable[int]) -> list[bytes]:
     return [data[start:stop] for start, stop in pairwise([0, *sorted(places), len(data)])]
 
 
-def prefix_lengths(size: int) -> list[int]:
+def prefix_lengths(size: int, most: int = _MOST_PLACES) -> list[int]:
     """Return the prefix lengths worth trying: all of a short frame; of a long one, both ends and some."""
-    if size <= 3 * _NEAR:
+    if size < most:
         return list(range(size + 1))
-    middle = range(_NEAR, size - _NEAR, max(1, size // _NEAR))
-    return [*range(_NEAR), *middle, *range(size - _NEAR, size + 1)]
-
-
-def _two_way_cuts(size: int, most: int) -> list[int]:
-    if size - 1 <= most:
-        return list(range(1, size))
-    ends = {cut for near in range(1, most // 4 + 1) for cut in (near, size - near)}
-    rest = max(1, most - len(ends))
-    return sorted(ends | {1 + step * (size - 2) // rest for step in range(rest)})
+    near = max(1, most // 3)
+    middle = range(near, size - near, max(1, size // near))
+    return [*range(near), *middle, *range(size - near, size + 1)]
 
 
 def spoil(data: bytes, source: Random) -> bytes:

@@ -36,7 +36,7 @@ class Until(ReadCondition[bytes]):
     Other conditions allow for a delimiter that may have begun there.
     """
 
-    condition: Delimiter | Regex[bytes]
+    condition: Delimiter | Regex
 
     def find(self, window: Window) -> Span | NeedMore:
         """Return what the condition does."""

@@ -29,6 +29,14 @@ CHUNK = b"x" * 1024
 OPEN = []  # every stream of the running test
 
 
+@pytest.fixture(autouse=True)
+def _heard(monkeypatch, caplog):
+    # Other libraries silence Tornado's loggers: `distributed` does when it is imported.
+    for name in ("tornado", "tornado.application", "tornado.general"):
+        caplog.set_level(logging.NOTSET, name)
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+
+
 def run(test):
     """Run a coroutine function on a new loop; what the loop's exception handler hears is raised."""
 
