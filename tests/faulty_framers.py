@@ -165,6 +165,15 @@ class RescansInSecret(Lines):
         return window.start, match.start(), match.end()
 
 
+# Goes over all of it again, honestly, and uncounted.
+RescansByRegex = faulty(
+    "RescansByRegex",
+    find=lambda _, w: (
+        (w.start, *match.span()) if (match := re.compile(rb"\r\n").search(w.data, w.start)) else NeedMore()
+    ),
+)
+
+
 @dataclass
 class KeepsState(ReadCondition[bytes]):
     """Keeps its progress in self instead of in NeedMore."""

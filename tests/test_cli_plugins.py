@@ -40,7 +40,7 @@ def test_the_framers_are_listed_and_every_built_in_is_explained(framestream):
         printed = framestream("framers", name)
         assert (0, True) == (printed.status, printed.out.startswith(f"{name}\n  "))
     out = framestream("framers", "fixed-length").out
-    assert '\n      FixedLength(3):            b"abcdef"     ->' in out
+    assert re.search(r'\n      FixedLength\(3\): +b"abcdef" +->', out)  # a drawing keeps its lines
     assert "\nOptions:\n  size  Size of every record. Bytes.  [whole number; required]\n" in out
 
 
@@ -250,6 +250,14 @@ def test_a_framer_that_cannot_be_rated_or_needs_an_option_is_told_and_has_no_lev
     )
     printed = framestream("plugins", "check", "told").out
     assert "  told: level 1 of 4" in printed
+    listed = dict(line.split(maxsplit=1) for line in framestream("framers", "--levels").out.splitlines())
+    expected = {
+        "line": "level 1: Lines",
+        "odd": "no level (cannot be tried: ZeroDivisionError",
+        "needy": "no level (it needs end): ",
+        "told": "level 1: ",
+    }
+    assert [name for name, text in expected.items() if not listed[name].startswith(text)] == []
 
 
 def test_everything_that_is_wrong_with_plugins_is_named(framestream, installed, monkeypatch):

@@ -42,6 +42,7 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
     ("framer", "examples", "check", "defect"),
     [
         (faulty.Rescans(), LINES, "linear-cost", "find rescans a frame that arrives byte by byte"),
+        (faulty.RescansByRegex(), LINES, "linear-cost", "byte by byte: resume stays where it was"),
         (faulty.RescansInSecret(), LINES, "resume", "find rescans: it looks again at bytes before resume"),
         (faulty.CountsFromTheStart(), LINES, "linear-cost", "find rescans a frame that arrives byte by byte"),
         (faulty.CopiesEverything(), LINES, "linear-cost", "find copies a frame that arrives byte by byte"),

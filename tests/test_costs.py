@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -20,7 +21,6 @@ from framestream import (
     LengthPrefix,
     Line,
     Msgpack,
-    PayloadError,
     ReadCondition,
     Regex,
     UntilClose,
@@ -28,6 +28,8 @@ from framestream import (
     iter_frames,
 )
 from framestream.framers import Mapped, Nested
+from framestream.testing import transcript
+from framestream.testing.driver import By
 
 MIB = 1 << 20
 
@@ -143,7 +145,7 @@ class Judged(Counting):
         return self.condition.find(window)  # it looks at one frame, whatever follows
 
 
-@pytest.mark.parametrize("read", ["next_frame", "next_batch", "on_payload_error", "iter_frames"])
+@pytest.mark.parametrize("by", ["frame", "batch"])
 @pytest.mark.parametrize("wire", [b"!", b"+!", b"!!!+", b"+" * 20 + b"!", b"+" * 3 + b"!" + b"+" * 90 + b"!!"])
 @pytest.mark.parametrize(("condition", "good", "bad"), [
     (Nested(LengthPrefix(1), Msgpack()), b"\1\xc0", b"\1\xc1"),
@@ -151,26 +153,13 @@ class Judged(Counting):
     (Line(), b"\n", b"\xff\n"),
 ], ids=["nested", "values", "line"])  # fmt: skip
 def test_bad_frames_cost_what_good_ones_do_whatever_follows_them(
-    condition: ReadCondition[Any], good: bytes, bad: bytes, wire: bytes, read: str
+    condition: ReadCondition[Any], good: bytes, bad: bytes, wire: bytes, by: By
 ) -> None:
-    stream = wire.replace(b"+", good).replace(b"!", bad) * (700 // len(wire))
-    counting, refused, taken = Judged(condition), [], 0
-    if read == "iter_frames":
-        taken = len(list(iter_frames(stream, counting, on_payload_error=refused.append)))
-    else:
-        decoder = FrameDecoder(on_payload_error=refused.append if read == "on_payload_error" else None)
-        decoder.receive_data(stream)
-        ask = partial(decoder.next_batch if read == "next_batch" else decoder.next_frame, counting)
-        while True:
-            try:
-                if (answer := ask()) is NEED_DATA:
-                    break
-                taken += len(answer) if read == "next_batch" else 1
-            except PayloadError as error:
-                refused.append(error)
-    copies = 700 // len(wire)
-    assert (taken, len(refused)) == (copies * wire.count(b"+"), copies * wire.count(b"!"))
-    assert counting.asked <= 2 * (taken + len(refused))
+    wire *= 700 // len(wire)
+    counting, stream = Judged(condition), wire.replace(b"+", good).replace(b"!", bad)
+    kinds = Counter(event.kind for event in transcript(counting, [stream], by=by).events)
+    assert (kinds["frame"], kinds["PayloadError"]) == (wire.count(b"+"), wire.count(b"!"))
+    assert counting.asked <= 2 * len(wire) + 1  # and for the end
     assert counting.examined <= 4 * len(stream) + 1024  # the first look ahead
 
 

@@ -75,19 +75,31 @@ ONE = transcript(LINE, [b"a\n"])
     ("expected", "other", "one"),
     [
         ("event 1: frame 'b' at offset 2", transcript(LINE, [b"b\n"]), "event 1: frame 'a' at offset 2"),
+        (
+            "event 1: frame 'a' at offset 3",
+            ONE._replace(events=[Event("frame", "a", 3)]),
+            "event 1: frame 'a' at offset 2",
+        ),
         ("event 1: a clean end", transcript(LINE, []), "event 1: frame 'a' at offset 2"),
         ("event 2: frame 'b' at offset 4", transcript(LINE, [b"a\nb\n"]), "event 2: a clean end"),
         ("event 2: nothing more", ONE._replace(events=ONE.events[:1]), "event 2: a clean end"),
         ("left over: b'b'", ONE._replace(leftover=b"b"), "left over: b''"),
         ("skipped [(0, 3, 5)]", ONE._replace(discards=[(0, 3, 5)]), "skipped []"),
     ],
-    ids=range(6),
+    ids=range(7),
 )
 def test_the_first_difference_is_told(expected: str, other: Transcript, one: str) -> None:
     hold_alike(other, other, "", [])
     with pytest.raises(ConformanceError, match="they differ") as caught:
         hold_alike(other, ONE, "they differ", [])
     assert (caught.value.expected, caught.value.got) == (expected, one)
+
+
+def test_only_frames_of_a_batch_have_no_place() -> None:
+    hold_alike(ONE._replace(events=[Event("frame", "a"), Event("end")]), ONE, "", [])
+    one, other = (Transcript([Event("payload", b"a", place)], [], b"") for place in (None, 2))
+    with pytest.raises(ConformanceError):
+        hold_alike(one, other, "", [])
 
 
 def test_frames_of_another_class_differ_and_errors_of_the_same_class_do_not() -> None:

@@ -137,7 +137,15 @@ async def test_the_next_address_is_tried_when_one_is_silent_and_one_alone_stays_
     with socket.create_server(("127.0.0.1", 0)) as first:
         port = first.getsockname()[1]
         monkeypatch.setitem(module, "HAPPY_EYEBALLS_DELAY", 0)
-        with socket.create_server(("127.0.0.2", port)):  # both answer at once
+        loop, both = asyncio.get_running_loop(), asyncio.Barrier(2)
+
+        async def answer_at_once(sock, place):
+            await connect_one(sock, place)
+            await both.wait()
+
+        connect_one = loop.sock_connect
+        monkeypatch.setattr(loop, "sock_connect", answer_at_once)
+        with socket.create_server(("127.0.0.2", port)):
             before = open_descriptors()
             async with await connect(f"tcp://example.org:{port}"):
                 assert before + 1 == open_descriptors()

@@ -245,6 +245,10 @@ async def read_line(stream):
     return await stream.read(LINE)
 
 
+async def read_short(stream):
+    await stream.read(LengthPrefix(1, max_size=4))
+
+
 async def look_up(stream):
     {}[await read_line(stream)]
 
@@ -275,6 +279,7 @@ RESET = None
     (hear_in_group, b"\xff\n", PEER, "0xff in position 0: invalid start byte (frame at offset 0) [line"),
     (hear_in_group, b"more", PEER, "stream ended inside a frame: 4 bytes arrived (at offset 0) [line"),
     (hear_in_group, b"x" * 99, PEER, "frame exceeds the limit of 50 bytes (at offset 0) [line"),
+    (read_short, b"\x09" + bytes(9), PEER, "frame of 9 bytes exceeds the limit 4 (at offset 0) [length-prefix"),
     (hear_lines, RESET, PEER, "connection ended: "),
     (hear_by_callback(print), b"\xc1", PEER, "[msgpack"),
     (hear_by_callback(print), RESET, PEER, "connection ended: "),
@@ -304,7 +309,7 @@ async def test_whose_fault_it_is_that_a_connection_ends_is_counted_and_told(hand
                 reset_on_close(client)
             else:
                 client.sendall(sent)
-            if sent == b"it":  # and stays
+            if sent not in (RESET, b"more", b"\1"):  # which are over when the client leaves
                 await until(lambda: not server.stats.open)
         await until(lambda: not server.stats.open)
         assert fault == (server.stats.peer_failures, server.stats.handler_failures)

@@ -152,6 +152,7 @@ PRINTED = {
     "header:shared=a": Header(shared=("a",)),
     "ends:;": Ends(b";"),
     "many:a,size=2": Many((b"a",), 2),
+    "many:size=2": Many((), 2),
     r'ends:"\r\n"': Ends(b"\r\n"),
     r'ends:"\r\n","\n",keep': Ends((b"\r\n", b"\n"), keep=True),
     "ends:a,last=no,max=3MiB": Ends(b"a", last=False, max_size=3 << 20),

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, pairwise
+from math import ceil
 from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias, get_args
 
 from framestream.archives.files import Url, open_sources
@@ -166,8 +167,10 @@ def plan(
 
 def _even(size: int) -> int:
     """Return a size of splits with which 2 or 4 processes end at the same time."""
-    count = -(-size // _SIZE)
-    return -(-size // (-(-count // 4) * 4)) if count > 4 else _SIZE
+    count = ceil(size / _SIZE)
+    if count > 4:
+        count = 4 * ceil(count / 4)
+    return ceil(size / max(count, 1))
 
 
 def divide(

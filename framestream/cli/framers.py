@@ -21,6 +21,7 @@ from framestream.decoder import NEED_DATA
 from framestream.errors import blame, describe_error
 from framestream.framers import BUILT_IN
 from framestream.iterate import placed_frames
+from framestream.registry import FramerInfo
 from framestream.registry.names import NamedFramer
 from framestream.registry.options import Option, options_of
 from framestream.testing import ConformanceError, conformance_checks
@@ -37,19 +38,22 @@ _PLACE: Final = re.compile(r"([\w.]+):([A-Za-z_][\w.]*)")
 
 @click.command()
 @click.argument("name", required=False)
-def framers(name: str | None) -> None:
+@click.option("--levels", is_flag=True, help="Try each framer of the list, and show its level, from 0 to 4.")
+def framers(name: str | None, levels: bool) -> None:
     """List every framer; with NAME, explain that one, its options and examples.
 
     \b
     Examples:
       framestream framers
       framestream framers length-prefix
+      framestream framers --levels
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     if name is None:
         rows = []
         for info in framestream.available_framers():
             origin = "" if info.name in BUILT_IN else f" ({info.distribution})"
-            rows.append((info.name, f"{prose(info.summary)}{origin}"))
+            level = f"{_level_of(info)}: " if levels else ""
+            rows.append((info.name, f"{level}{prose(info.summary)}{origin}"))
         say_list(rows)
         return
     factory, _ = manager.find(name)
@@ -263,6 +267,15 @@ def trial(name: str, factory: Any, distribution: str) -> Outcome | str:
         return " and ".join(missing)
     framer = get_framer(getattr(factory, "example_spec", f"{distribution}/{name}"))
     return Outcome(name, framer, arguments_of(factory))
+
+
+def _level_of(info: FramerInfo) -> str:
+    try:
+        with blame("cannot be tried", ours=(FramestreamError,)):
+            outcome = trial(info.name, manager.find(f"{info.distribution}/{info.name}")[0], info.distribution)
+    except FramestreamError as error:
+        return f"no level ({describe_error(error)})"
+    return f"level {outcome.level}" if isinstance(outcome, Outcome) else f"no level (it needs {outcome})"
 
 
 def badge(level: int) -> str:

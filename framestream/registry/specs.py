@@ -208,7 +208,8 @@ def _values_of(options: Iterable[Option], spec: Spec, build: Callable[[Spec], An
             raise SpecError(f"{option.key}: {error}", position=error.position) from None
     values = {}
     for option in options:
-        if found := given.get(option.key):
+        found = given.get(option.key, [])
+        if found or (option.required and option.takes.several):  # or it is one that has none of several values
             values[option.parameter] = found[0] if len(found) == 1 and option.takes.one else tuple(found)
     return values
 
