@@ -7,6 +7,7 @@ import pytest
 from stream_pairs import begun, joined, raised
 
 from framestream import FramestreamError, LengthPrefix, Line, StreamClosed, StreamTimeout
+from framestream.stream.timeouts import within
 from framestream.testing import memory_stream_pair
 
 pytestmark = pytest.mark.no_waiting
@@ -157,3 +158,10 @@ async def test_aclose_gives_up_after_its_timeout(linger):
         await client.aclose(timeout=2, linger=linger)
         assert client.closed()
         assert pytest.approx(2) == now() - began
+
+
+async def test_a_timeout_that_comes_from_elsewhere_stays_what_it_is():
+    with pytest.raises(TimeoutError, match="mine") as caught:
+        async with within(5, "closing not done"):
+            raise TimeoutError("mine")
+    assert type(caught.value) is TimeoutError

@@ -239,6 +239,8 @@ async def test_close_throws_away_what_is_queued(how):
         awaited = asyncio.ensure_future(client.write(LARGE))
         queued = client.write(LARGE)
         await passes()
+        given_up = await begun(client.write(LARGE))
+        given_up.cancel()
         if how == "close":
             client.close()
         else:
@@ -246,6 +248,7 @@ async def test_close_throws_away_what_is_queued(how):
             refused(StreamClosed, client.write, b"refused at once")
             await cancelled(closing)
         assert client.closed()
+        await raised(asyncio.CancelledError, given_up)
         await gone
         for waiting in (awaited, queued):
             await raised(StreamClosed, waiting, match="before everything was written")
