@@ -413,9 +413,6 @@ class Server:
         self.admin = None if server.admin is None else Server(server.admin, loop)
         self._handlers: dict[signal.Signals, Any] = {}  # those before `close_on`
 
-    def __repr__(self) -> str:
-        return f"<blocking.Server {self.url}, {'closed' if self.closed else 'open'}>"
-
     @property
     def closed(self) -> bool:
         """True once it has stopped listening."""
@@ -512,11 +509,8 @@ async def _handle(handler: Callable[[Stream[Any]], object], stream: IOStream[Any
         with suppress(SystemExit):  # ends only the thread
             handler(_stand_for(stream))
 
-    try:
-        await in_thread(work, f"connection of {stream.peer}")
-    except asyncio.CancelledError:
-        stream.close()  # its thread cannot be cancelled
-        raise
+    # A server that cancels this closes the stream, which ends the thread.
+    await in_thread(work, f"connection of {stream.peer}")
 
 
 def serve(

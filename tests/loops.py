@@ -14,25 +14,22 @@ except ImportError:
     uvloop = None
 
 
+def _only_for_asyncio(name):
+    def method(self, *arguments):
+        if not sys._getframe(1).f_globals["__name__"].startswith("asyncio."):
+            raise NotImplementedError
+        return getattr(asyncio.SelectorEventLoop, name)(self, *arguments)
+
+    return method
+
+
 class LoopWithoutPolling(asyncio.SelectorEventLoop):
     """A loop that cannot be asked to watch a descriptor, as Windows' Proactor cannot; asyncio itself may."""
 
-    def _refuse(self, name, *arguments):
-        if not sys._getframe(2).f_globals["__name__"].startswith("asyncio."):
-            raise NotImplementedError
-        return getattr(super(), name)(*arguments)
-
-    def add_reader(self, *arguments):
-        return self._refuse("add_reader", *arguments)
-
-    def remove_reader(self, *arguments):
-        return self._refuse("remove_reader", *arguments)
-
-    def add_writer(self, *arguments):
-        return self._refuse("add_writer", *arguments)
-
-    def remove_writer(self, *arguments):
-        return self._refuse("remove_writer", *arguments)
+    add_reader = _only_for_asyncio("add_reader")
+    remove_reader = _only_for_asyncio("remove_reader")
+    add_writer = _only_for_asyncio("add_writer")
+    remove_writer = _only_for_asyncio("remove_writer")
 
 
 class LoopWithoutWaiting(asyncio.SelectorEventLoop):
