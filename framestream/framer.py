@@ -48,7 +48,6 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, fields
 from enum import Enum
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeGuard, TypeVar
 
@@ -162,7 +161,7 @@ class Window:
         )
 
 
-@dataclass(slots=True, repr=False)
+# By hand: as a dataclass it takes 0.8 ms to make, of the 25 that `get_framer("line")` has.
 class NeedMore:
     """The answer "this frame does not end in these bytes".
 
@@ -177,18 +176,39 @@ class NeedMore:
         payload_start: index where the settled payload begins (``window.start`` unless given).
     """
 
-    size: int = 0
-    _: KW_ONLY
-    resume: int | None = None
-    memo: Any = None
-    settled: int | None = None
-    payload_start: int | None = None
+    __slots__ = ("memo", "payload_start", "resume", "settled", "size")
+
+    def __init__(
+        self,
+        size: int = 0,
+        *,
+        resume: int | None = None,
+        memo: Any = None,
+        settled: int | None = None,
+        payload_start: int | None = None,
+    ) -> None:
+        self.size = size
+        self.resume = resume
+        self.memo = memo
+        self.settled = settled
+        self.payload_start = payload_start
+
+    def _key(self) -> tuple[Any, ...]:
+        return self.size, self.resume, self.memo, self.settled, self.payload_start
+
+    def __eq__(self, other: object) -> bool:
+        return self._key() == other._key() if isinstance(other, NeedMore) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # a memo need not be hashable
 
     def __repr__(self) -> str:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        if not self.size:
-            del values["size"]
-        return f"NeedMore({', '.join(f'{name}={value!r}' for name, value in values.items() if value is not None)})"
+        names = ("size", "resume", "memo", "settled", "payload_start")
+        shown = ", ".join(
+            f"{name}={value!r}"
+            for name, value in zip(names, self._key(), strict=True)
+            if value is not None and (name != "size" or value)
+        )
+        return f"NeedMore({shown})"
 
 
 class ReadCondition(ABC, Generic[T_co]):
