@@ -193,6 +193,7 @@ def serving(framestream, question, *arguments, **how):
     (["-f", "msgpack", "--exec", "tr a-z A-Z"], b"\x92\xa1a\x01", b"\x92\xa1A\x01"),
     # the command need not read its input
     (["-f", "line", "--exec", "echo done"], b"x" * 1_000_000 + b"\n", b"done\n"),
+    (["-f", "line", "--max-size", "99", "--exec", f"printf '{'x' * 99}\\n'"], b"1\n", b"x" * 99 + b"\n"),
 ])  # fmt: skip
 def test_serving_answers_each_frame(framestream, arguments, question, answer):
     ran, answered = serving(framestream, question, *arguments)
@@ -238,6 +239,7 @@ def test_frames_are_printed_with_the_client_that_a_load_balancer_names(framestre
 
 @pytest.mark.parametrize(("spec", "question", "command", "complaint"), [
     ("line", b"one\n", "false", "false ended with exit status 1"),
+    ("line", b"one\n", "yes", "yes gave more than 100 bytes, the limit of --max-size"),
     ("line", b"one\n", "./script", "./script cannot be started: no such file or directory"),
     ("line", b"one\n", "printf 'a\\nb\\n'", "printf gave no answer that line can send: payload of 3"),
     ("msgpack", b"\x01", "echo notjson", "echo gave no JSON: Expecting value: line 1 column 1"),

@@ -11,6 +11,7 @@ import shutil
 import signal
 from asyncio.subprocess import PIPE
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
@@ -103,7 +104,7 @@ def serve(
     if echo:
         handler = Echo(policy)
     elif command is not None:
-        handler = Execute(policy, command)
+        handler = Execute(policy, command, settings["max_frame_size"])
     settings["framer"] = options.writing_framer(spec)
     settings["tls"] = _certificate(url, settings.pop("cert"), settings.pop("key"))
     log = logging.getLogger("framestream")
@@ -218,9 +219,11 @@ class Execute(Handler):
 
     Attributes:
         argv: the command.
+        most: bytes that it may answer, besides the end of a line.
     """
 
     argv: Command
+    most: int
 
     async def answer(self, stream: IOStream, frame: Any) -> None:
         """Run the command."""
@@ -240,7 +243,8 @@ class Execute(Handler):
         except OSError as error:
             raise self._failure(f"cannot be started: {describe_os_error(error)}") from error
         try:
-            output, _ = await process.communicate(data)
+            _, output = await asyncio.gather(_feed(process.stdin, data), self._read(process.stdout))
+            await process.wait()
         finally:
             if process.returncode is None:
                 process.kill()
@@ -248,6 +252,14 @@ class Execute(Handler):
         if process.returncode:
             raise self._failure(f"ended with exit status {process.returncode}")
         return output
+
+    async def _read(self, pipe: Any) -> bytes:
+        output = bytearray()
+        while chunk := await pipe.read(1 << 16):
+            output += chunk
+            if len(output) > self.most + 1:
+                raise self._failure(f"gave more than {counted(self.most, 'byte')}, the limit of --max-size")
+        return bytes(output)
 
     def _as_frame(self, output: bytes, like: Any) -> Any:
         if isinstance(like, bytes):
@@ -259,6 +271,13 @@ class Execute(Handler):
             return json.loads(text)
         except (ValueError, RecursionError) as error:
             raise self._failure(f"gave no JSON: {error}") from error
+
+
+async def _feed(pipe: Any, data: bytes) -> None:
+    with suppress(ConnectionError):  # it may answer without reading everything
+        pipe.write(data)
+        await pipe.drain()
+    pipe.close()
 
 
 def _as_input(frame: Any) -> bytes:
