@@ -101,6 +101,18 @@ class Dotted(ReadCondition[bytes]):
         return start, start + 1, start + 1, Decode(bytes, final=final)
 
 
+@dataclass(frozen=True)
+class OrEnd(ReadCondition[bytes]):
+    """To a newline, or to the end of the stream."""
+
+    def find(self, window: Window) -> Any:
+        data, start = window.data, window.start
+        end = data.find(b"\n", window.resume)
+        if end >= 0:
+            return start, end, end + 1
+        return (start, len(data), len(data)) if window.eof and start < len(data) else NeedMore(resume=len(data))
+
+
 # What a stream gives by a condition, as `told_by` has it: frames and errors; what was discarded; how
 # much is left over.
 SMALL = {"max_frame_size": 5}
@@ -142,6 +154,7 @@ CASES: dict[str, tuple[ReadCondition[Any], bytes, dict[str, Any], list[Any], lis
     "a trailer that is missing": (Counted(), b"\1a--\1b-", {}, ["a", cut_off(4, 3, 4)], [], 3),
     "the last is final": (Dotted(), b"abcdef.", {}, [b"a", b"b", b"c", b"d", b"e", b"f", b"."], [], 0),
     "none is final": (Dotted(), b"abcdef" * 9, {}, [*cut(b"abcdef" * 9, 1), cut_off(54, 0)], [], 0),
+    "the last ends with the stream": (OrEnd(), b"abc\n" * 50 + b"de", {}, [b"abc"] * 50 + [b"de"], [], 0),
     "until the end": (Rest(), b"abc", {}, [b"abc"], [], 0),
     "until the end, and nothing there": (Rest(), b"", {}, [b""], [], 0),
     "an end inside": (Lines(), b"one\ntwo", {}, [b"one", cut_off(4, 3)], [], 3),
@@ -323,6 +336,20 @@ def test_an_equal_condition_keeps_the_progress_of_a_read_that_was_given_up() -> 
     decoder.receive_data(b"\n")
     assert decoder.next_frame(Watched()) == b"abababab"
     assert asked == [0, 2, 4, 6, 0, 8]
+
+
+def test_a_batch_by_another_condition_starts_afresh() -> None:
+    decoder = fed(b"12;")
+    assert decoder.next_frame(Lines()) is NEED_DATA
+    assert decoder.next_batch(Number()) == [12]
+
+
+def test_a_wrong_trailer_is_refused_after_the_parts_before_it() -> None:
+    decoder = fed(b"\1a--\1b-;")
+    assert [decoder.next_part(Counted()) for _ in range(3)] == [b"a", FRAME_END, b"b"]
+    with pytest.raises(FramingError, match="frame ends with b'-;'") as caught:
+        decoder.next_part(Counted())
+    assert caught.value.offset == 6
 
 
 def test_limits_are_per_call_then_per_condition_then_per_decoder() -> None:
