@@ -359,6 +359,8 @@ def test_limits_are_per_call_then_per_condition_then_per_decoder() -> None:
         fed(b"123456\n").next_frame(Lines(max_size=4))
     assert caught.value.limit == 4
     assert fed(b"123456\n", **SMALL).next_batch(Lines(), max_size=6) == [b"123456"]
+    with pytest.raises(FrameTooLarge):
+        fed(b"far too long", eof=True, **SMALL).next_frame(Plain())
     decoder = fed(LONG, **SMALL)
     assert [decoder.next_batch(Prefixed(), on_oversize="discard") for _ in range(3)] == [[b"ok"], [b"fine"], NEED_DATA]
     with pytest.raises(ValueError, match="max_frame_size is -1"):
