@@ -360,7 +360,7 @@ def test_limits_are_per_call_then_per_condition_then_per_decoder() -> None:
     assert caught.value.limit == 4
     assert fed(b"123456\n", **SMALL).next_batch(Lines(), max_size=6) == [b"123456"]
     with pytest.raises(FrameTooLarge):
-        fed(b"far too long", eof=True, **SMALL).next_frame(Plain())
+        fed(b" far too long", eof=True, **SMALL).next_frame(Words())
     decoder = fed(LONG, **SMALL)
     assert [decoder.next_batch(Prefixed(), on_oversize="discard") for _ in range(3)] == [[b"ok"], [b"fine"], NEED_DATA]
     with pytest.raises(ValueError, match="max_frame_size is -1"):
