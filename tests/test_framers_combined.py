@@ -336,3 +336,9 @@ def test_what_is_no_field_is_the_authors_fault(wrong: Any) -> None:
 
     with pytest.raises(FramerContractError, match="not a size, delimiter, struct or condition"):
         list(iter_frames(b"abc", of(fields)))
+
+
+def test_a_later_alternative_is_chosen_if_the_first_does_not_fit() -> None:
+    each = FirstOf(When(b"a", Line()), When(b"b", Delimiter(b";")), LengthPrefix(1))
+    for chunks in chunkings(b"a1\nb2;\2xyb3;"):
+        assert ["a1", b"b2", b"xy", b"b3"] == list(iter_frames(chunks, each))

@@ -23,7 +23,8 @@ from framestream.testing import chunkings
 OBJECTS = [
     None, False, True, 0, -1, 2**64 - 1, -(2**63), 1.5, "", "é" * 20, "x" * 300, b"", b"x" * 70000,
     [], {}, [1, [2, [3, []]]], {"a": {"b": [None, 1.5]}}, msgpack.ExtType(5, b"abc"),
-    msgpack.ExtType(5, b"x" * 9), msgpack.ExtType(1, b"x" * 300), msgpack.Timestamp(1, 2),
+    msgpack.ExtType(5, b"x" * 9), msgpack.ExtType(1, b"x" * 300), msgpack.ExtType(1, b"x" * 70000),
+    msgpack.Timestamp(1, 2),
     list(range(1000)), {str(i): i for i in range(400)},
 ]  # fmt: skip
 STREAM = wire(Msgpack(), *OBJECTS)
