@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import importlib
 import multiprocessing
 import os
 import re
@@ -60,6 +61,17 @@ async def test_a_worker_that_dies_is_replaced_and_one_that_is_told_to_terminate_
     assert f"{server.url}: worker {old} ended with exit code 3" in caplog.text
 
 
+async def test_what_modules_print_while_a_worker_imports_them_is_no_output(tmp_path, monkeypatch, capfd):
+    loud = "from framestream import Line\nprint('loud')\nclass Loud(Line):\n    pass\n"
+    (tmp_path / "loud_lines.py").write_text(loud)
+    monkeypatch.syspath_prepend(tmp_path)
+    framer = importlib.import_module("loud_lines").Loud()
+    assert "loud\n" == capfd.readouterr().out
+    async with await serve(converse, HERE, workers=1, framer=framer) as server:
+        assert str(server.worker_pids[0]) == await ask(server.url)
+    assert ("", "loud\n") == capfd.readouterr()
+
+
 async def test_while_a_worker_cannot_be_replaced_the_others_serve_everybody(caplog, monkeypatch):
     monkeypatch.setattr("framestream.net.workers.FIRST_RESTART_DELAY", 0.01)
     async with await serve(answer, HERE, workers=2) as server:
@@ -98,7 +110,9 @@ async def test_a_busy_worker_that_is_told_to_terminate_has_a_successor_before_it
     assert (2, 0) == (server.stats.accepted, server.stats.open)
 
 
-async def test_workers_that_crash_at_their_start_are_tried_again_and_a_reload_need_not_wait(tmp_path, caplog):
+async def test_workers_that_crash_at_their_start_are_tried_again_and_a_reload_need_not_wait(
+    tmp_path, caplog, monkeypatch
+):
     obstacle = tmp_path / "obstacle"
     async with await serve(Unstartable(str(obstacle)), HERE, workers=1) as server:
         obstacle.touch()
@@ -107,6 +121,10 @@ async def test_workers_that_crash_at_their_start_are_tried_again_and_a_reload_ne
         obstacle.unlink()
         await server.reload()
         assert str(server.worker_pids[0]) == await ask(server.url, "pid")
+        monkeypatch.setattr("framestream.net.workers.START_TIMEOUT", 0)
+        with pytest.raises(WorkerError, match=r"-9 .killed: it did not accept within 0 s.; the old ones"):
+            await server.reload()
+        assert "hello" == await ask(server.url)
 
 
 async def test_a_worker_that_dies_while_it_is_replaced_or_is_not_leaves_one_worker():
@@ -117,6 +135,8 @@ async def test_a_worker_that_dies_while_it_is_replaced_or_is_not_leaves_one_work
         await until(lambda: server.worker_pids == [child.pid for child in multiprocessing.active_children()])
         reloading = asyncio.ensure_future(server.reload())
         await asyncio.sleep(0)
+        for worker in multiprocessing.active_children():
+            os.kill(worker.pid, signal.SIGINT)  # Ctrl-C: one has hardly begun to start
         os.kill(server.worker_pids[0], signal.SIGKILL)
         await reloading
         assert await ask(server.url, "pid") == str(server.worker_pids[0])

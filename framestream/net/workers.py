@@ -2,7 +2,7 @@
 
 All workers accept from the same sockets: an idle one takes the next connection, and no connection waits for
 a worker that is dead, busy or draining. The parent keeps the sockets open without accepting, so that the
-backlog outlives the workers. Parent and worker exchange pickled objects over a control stream. Up go `ServerStats`,
+backlog outlives the workers. Parent and worker exchange JSON over a control stream. Up go `ServerStats`,
 and None when the worker got SIGTERM; down come None when the whole service leaves, and finally a
 `ShutdownRequest`, after SIGTERM when there is a successor. If either side ends, the other sees the end of the
 stream.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import multiprocessing
 import pickle
@@ -19,13 +20,14 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from multiprocessing import resource_tracker
 from types import MappingProxyType
 from typing import Any
 
 from framestream.errors import FramestreamError, WorkerError, describe_os_error
 from framestream.framers.combined import Mapped
-from framestream.framers.length_prefix import LengthPrefix
+from framestream.framers.delimiter import Line
 from framestream.net.connections import ServerStats, Service
 from framestream.net.serve import Server
 from framestream.net.sockets import close_all, open_stream
@@ -43,13 +45,17 @@ FIRST_RESTART_DELAY = 0.1
 
 LONGEST_RESTART_DELAY = 10.0
 
+START_TIMEOUT = 60.0
+"""Seconds a worker has from its start until it accepts; a slower one is killed."""
+
 EARLY_DEATH = 5.0
 """Seconds: a worker that dies sooner after its start counts as unable to run."""
 
 KILL_DELAY = 10.0
 """Seconds beyond the drain timeout until a worker that does not end is killed."""
 
-_CONTROL = Mapped[Any](LengthPrefix(4), pickle.loads, pickle.dumps)
+# A worker talks with strangers: what it reports is only data here.
+_CONTROL = Mapped[Any](Line(), json.loads, json.dumps)
 
 ShutdownRequest = tuple[float, bool]
 """Seconds for connections to finish, and whether to serve the backlog, too; otherwise a successor does."""
@@ -68,11 +74,13 @@ def run(
     """Serve on a loop of the parent's kind until the parent asks to shut down, or dies."""
     # Ctrl-C reaches the whole process group; only the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    endpoint, service = pickle.loads(pickled)  # noqa: S301  # it is the parent's
-    if plugins_to_load:  # so that the hooks of these distributions are called here as well
-        from framestream.registry import plugins  # noqa: PLC0415  # few need it, and it brings pluggy
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    with contextlib.redirect_stdout(sys.stderr):  # text that modules print at import is no output
+        endpoint, service = pickle.loads(pickled)  # noqa: S301  # it is the parent's
+        if plugins_to_load:  # so that the hooks of these distributions are called here as well
+            from framestream.registry import plugins  # noqa: PLC0415  # few need it, and it brings pluggy
 
-        plugins.load(*plugins_to_load)
+            plugins.load(*plugins_to_load)
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(_serve(endpoint, service, sockets, socket_to_parent))
 
@@ -96,7 +104,7 @@ async def _serve(
     signal.setitimer(signal.ITIMER_REAL, drain_timeout + KILL_DELAY)
     await server.aclose(drain_timeout=drain_timeout)
     reports.cancel()
-    _tell(control, server.stats)
+    _tell(control, asdict(server.stats))
     await control.aclose()
 
 
@@ -107,11 +115,11 @@ async def _report(control: IOStream, server: Server) -> None:
         if told != stats:
             told = stats
             with contextlib.suppress(FramestreamError):
-                await control.send(told)
+                await control.send(asdict(told))
         await asyncio.sleep(max(REPORT_INTERVAL, REPORT_PAUSE * stats.open))
 
 
-def _tell(control: IOStream, message: ServerStats | ShutdownRequest | None) -> None:
+def _tell(control: IOStream, message: dict[str, Any] | ShutdownRequest | None) -> None:
     with contextlib.suppress(FramestreamError):  # the other side is gone
         control.send(message)
 
@@ -140,6 +148,7 @@ class Worker:
         self.ready: asyncio.Future[bool] = loop.create_future()
         self.leaving = asyncio.Event()
         self.started_at = loop.time()
+        resource_tracker.ensure_running()  # or `start` does, and unblocks the signal blocked below
         ours, theirs = socket.socketpair()
         # A fresh interpreter: forking a process in which a loop runs, and maybe threads, is not safe.
         spawn = multiprocessing.get_context("spawn")
@@ -147,13 +156,17 @@ class Worker:
             target=run, args=(pickled, sockets, theirs, type(loop), plugins_in_use()), name=f"worker of {endpoint}"
         )
         self._control = open_stream(ours, framer=_CONTROL)
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until `run` ignores it
         try:
             self.process.start()
         except BaseException:
             self._control.close()
             raise
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             theirs.close()
+        self._too_slow = loop.call_later(START_TIMEOUT, self._give_up)
+        self._why = ""
         exited = asyncio.Event()
         loop.add_reader(self.process.sentinel, exited.set)
         self.ended = loop.create_task(self._watch(exited))
@@ -164,7 +177,7 @@ class Worker:
                 if report is None:
                     self.leaving.set()
                 else:
-                    self.stats = report
+                    self.stats = ServerStats(**report)
                     self._is_ready(True)
         await exited.wait()
         asyncio.get_running_loop().remove_reader(self.process.sentinel)
@@ -173,7 +186,12 @@ class Worker:
         self.leaving.set()
         self._is_ready(False)
 
+    def _give_up(self) -> None:
+        self._why = f" (killed: it did not accept within {START_TIMEOUT} s)"
+        self.process.kill()
+
     def _is_ready(self, ready: bool) -> None:
+        self._too_slow.cancel()
         if not self.ready.done():
             self.ready.set_result(ready)
 
@@ -187,7 +205,7 @@ class Worker:
         """Why it needs a successor, or did not become one, in a few words."""
         if not self.ended.done():
             return "was told to terminate"
-        return f"ended with exit code {self.process.exitcode}"
+        return f"ended with exit code {self.process.exitcode}{self._why}"
 
     def leave(self) -> None:
         """Have its server leave: its handlers see that it is not ready any more."""
