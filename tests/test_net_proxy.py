@@ -235,6 +235,8 @@ async def test_workers_read_headers_too():
 @pytest.mark.parametrize(("options", "error", "reason"), [
     ({"proxy_protocol": "v3"}, ValueError, "it must be one of off, v1, v2, auto"),
     ({"proxy_protocol": "v1"}, ValueError, "no network is trusted: every peer could claim to be any client"),
+    ({"proxy_protocol": "v1", "trusted": "10.0.0.0/8"}, TypeError, "it must be a list of networks"),
+    ({"proxy_protocol": "v1", "trusted": 5}, TypeError, "it must be a list of networks"),
     ({"proxy_protocol": "v1", "trusted": ["10.0.0.1/8"]}, ValueError, "10.0.0.1/8 has host bits set"),
     ({"proxy_protocol": "v1", "trusted": ["balancer"]}, ValueError, "'balancer' does not appear to be an IPv4 or"),
     ({"trusted": ["10.0.0.0/8"]}, ValueError, 'pass proxy_protocol="auto" as well'),

@@ -23,6 +23,7 @@ from loopback import (
     ask,
     echo,
     no_more_descriptors,
+    open_descriptors,
     raw_client,
     tls_contexts,
     warned,
@@ -34,13 +35,16 @@ from framestream import (
     AddressError,
     ConnectError,
     Exactly,
+    FrameTooLarge,
     FramingError,
+    IncompleteFrame,
     LengthPrefix,
     Line,
     Mapped,
     Msgpack,
     PayloadError,
     StreamClosed,
+    StreamTimeout,
     WorkerError,
     connect,
     connect_process,
@@ -92,6 +96,47 @@ async def test_a_unix_sockets_file_comes_and_goes_with_the_server_that_made_it_a
         async with await serve(echo, f"fd:{sock.detach()}") as server:
             assert (url, "hello") == (server.url, await ask(url))
     assert path.exists()
+
+
+UPSTREAM = {
+    "closed": (lambda stream: stream.close(), StreamClosed),
+    "reset": (lambda stream: (reset_on_close(stream.transport.socket), stream.close()), StreamClosed),
+    "framing": (lambda stream: stream.write(b"\t" * 9), FrameTooLarge),
+    "payload": (lambda stream: stream.write(b"\1\xff"), PayloadError),
+    "incomplete": (lambda stream: (stream.write(b"\2x"), stream.close()), IncompleteFrame),
+    "silent": (lambda stream: stream.wait_closed(), StreamTimeout),
+}
+
+
+@pytest.mark.parametrize("name", list(UPSTREAM))
+async def test_what_fails_on_another_stream_of_a_handler_is_not_the_peers_fault(name, caplog):
+    act, error = UPSTREAM[name]
+    text = Mapped(LengthPrefix(1, max_size=4), bytes.decode)
+
+    async def fail(stream):
+        if asyncio.iscoroutine(doing := act(stream)):
+            await doing
+
+    async def proxy(stream):
+        await stream.read()
+        async with await connect(upstream.url, framer=text) as other:
+            await other.read(timeout=0.05)
+
+    async def read(stream):
+        await stream.read(timeout=0.05)
+
+    async with await serve(fail, HERE) as upstream:
+        async with await serve(proxy, HERE, framer=text) as server, await connect(server.url) as client:
+            await client.write(b"\3ask")
+            await raised(StreamClosed, client.read, LINE)
+        assert (1, 0) == (server.stats.handler_failures, server.stats.peer_failures)
+        assert f"handler failed: {error.__name__}" in caplog.text
+    async with await serve(read, HERE, framer=text) as server:
+        async with await connect(server.url) as client:
+            await fail(client)
+            await client.wait_closed()
+        await until(lambda: not server.stats.open)
+    assert (0, 1) == (server.stats.handler_failures, server.stats.peer_failures)
 
 
 async def by_parts(stream):
@@ -151,6 +196,11 @@ async def test_what_makes_no_sense_is_refused_before_anybody_is_reached(monkeypa
         # What does not fit together under TLS
         (connect("tls://:1", tls=context), AddressError, "tls://:1 has no host for the certificate to name"),
         (connect("unix:/x", tls=context), AddressError, "unix:/x has no host .*; pass server_hostname"),
+        (
+            connect("tls://localhost:1", server_hostname="x..y"),
+            AddressError,
+            "'x..y' in server_hostname='x..y' is not a h",
+        ),
         (serve(echo, TLS_HERE), AddressError, r"needs a certificate: pass tls=server_tls\(...\)"),
         # Where nobody can listen
         (serve(echo, "exec:cat"), AddressError, "cannot listen on exec:cat"),
@@ -450,6 +500,21 @@ async def test_a_server_out_of_descriptors_serves_when_it_has_some_again(caplog)
     assert [f"{server.url}: cannot accept for now: too many open files"] == warned(caplog)
 
 
+async def test_a_connection_for_which_no_stream_can_be_made_is_closed_and_not_counted_as_open(monkeypatch, caplog):
+    def refuse(*_, **options):
+        raise MemoryError("no room")
+
+    async with await serve(echo, HERE) as server:
+        with monkeypatch.context() as patch, raw_client(server) as lost:
+            patch.setattr("framestream.net.sockets.IOStream", refuse)
+            await until(lambda: server.stats.accepted)
+            assert b"" == lost.recv(1)
+        assert "hello" == await ask(server.url)
+    stats = server.stats
+    assert (2, 0, 1) == (stats.accepted, stats.open, stats.handler_failures)
+    assert "no room" in caplog.text
+
+
 async def test_nothing_is_left_of_many_connections(tmp_path):
     seen = weakref.WeakSet()
 
@@ -458,10 +523,14 @@ async def test_nothing_is_left_of_many_connections(tmp_path):
         await echo(stream)
 
     async with await serve(note_and_echo, f"unix:{tmp_path}/socket") as server:
-        assert ["hello"] * 80 == await asyncio.gather(*(ask(server.url) for _ in range(80)))
+        assert "hello" == await ask(server.url)  # a loop may open something for its first connection
         await until(lambda: not server.stats.open)
-        gc.collect()
-        assert (80, 0) == (server.stats.accepted, len(seen))
+        descriptors, tasks = open_descriptors(), len(asyncio.all_tasks())
+        assert ["hello"] * 80 == await asyncio.gather(*(ask(server.url) for _ in range(80)))
+        await until(lambda: open_descriptors() <= descriptors and not server.stats.open)
+        assert (81, tasks) == (server.stats.accepted, len(asyncio.all_tasks()))
+    gc.collect()
+    assert not seen
 
 
 # The end

@@ -114,7 +114,10 @@ def test_the_sockets_the_service_manager_passed_are_found():
     assert ["[3, 4]"] == activate("", LISTEN_FDS="2")
 
 
-@pytest.mark.parametrize("variables", [{}, {"LISTEN_PID": "1", "LISTEN_FDS": "1"}])
+@pytest.mark.parametrize("variables", [
+    {}, {"LISTEN_PID": "1", "LISTEN_FDS": "1"},
+    *({"LISTEN_FDS": text} for text in ("abc", "-1", "", "\u0663", "9" * 5000)),
+])  # fmt: skip
 def test_no_sockets_or_those_of_another_process_are_not_enough(variables):
     with pytest.raises(AddressError, match="no socket named 'web' was passed to this process"):
         activated_sockets("web", {"LISTEN_PID": str(os.getpid()), **variables})

@@ -47,6 +47,8 @@ REFUSED = {
     "tls://x:65536": "'tls://x:65536': port out of range 0-65535; write tls://HOST:PORT, an IPv6 address in brackets",
     "tcp://u:p@x:80": f"'tcp://u:p@x:80': more than a host and a port{TCP}",
     "tcp://x:80/y": f"'tcp://x:80/y': more than a host and a port{TCP}",
+    "/a\0b": "a NUL character in '/a\\x00b'",
+    "unix:/a\0b": "a NUL character in 'unix:/a\\x00b'",
     "unix:": "no path in 'unix:'; write unix:/PATH or unix:@NAME",
     "fd:2147483648": "'fd:2147483648' names no descriptor; write fd:N or fd:READ,WRITE",
     "fd:\u0661": "'fd:\u0661' names no descriptor; write fd:N or fd:READ,WRITE",

@@ -246,6 +246,7 @@ async def test_silent_connections_refuse_no_health_check_and_no_metric_says_a_li
         for _ in range(200):
             await stack.enter_async_context(await connect(server.admin.url))
         assert (200, "alive\n") == await get(server.admin.url, "/livez")
+        assert server.admin.stats.open <= 2 * admin_module.MOST_REQUESTS
         assert 0 == server.admin.stats.timeouts  # it waited for none of them
         assert {"connections_open", "connections_limit"} & (await metrics(server)).keys() == {"connections_open"}
 
@@ -335,6 +336,8 @@ async def test_a_reload_begins_with_the_time_and_ends_ready(manager):
     ({}, 0),
     ({"WATCHDOG_USEC": "3000000"}, 1.5),
     ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}, 0),
+    ({"WATCHDOG_USEC": "soon"}, 0),
+    ({"WATCHDOG_USEC": "0"}, 0),
 ])  # fmt: skip
 def test_what_the_watchdog_allows(environment, interval, monkeypatch):
     for name, value in environment.items():

@@ -28,6 +28,9 @@ except ImportError:  # an extra
 REQUEST_TIMEOUT = 5.0
 """Seconds for a request to arrive, and for its answer to leave."""
 
+MOST_REQUESTS = 64
+"""Connections at the same time; above, the oldest gives way, so that silent ones refuse no health check."""
+
 MOST_SHOWN = 100
 """Connections that the page lists."""
 
@@ -46,14 +49,24 @@ async def serve_admin(server: Server, url: str) -> Server:
     endpoint = parse_url(url)
     if isinstance(endpoint, Tcp) and endpoint.tls:
         raise AddressError(f"admin is {url}; it speaks plain HTTP: use tcp:// or unix:", url=url)
-    return await serve(
-        Admin(server),
+    pages = Admin(server)
+
+    async def answer(stream: IOStream[bytes]) -> None:
+        open_ones = [other for other in admin.streams if not other.closed()]
+        if len(open_ones) > MOST_REQUESTS:
+            open_ones[0].close()
+        await pages(stream)
+
+    admin = await serve(
+        answer,
         url,
         framer=_HEAD,
+        max_connections=2 * MOST_REQUESTS,  # of which half are about to give way
         drain_timeout=REQUEST_TIMEOUT,
         frame_timeout=REQUEST_TIMEOUT,
         write_timeout=REQUEST_TIMEOUT,
     )
+    return admin
 
 
 class Admin:
@@ -78,7 +91,7 @@ class Admin:
         except FrameTooLarge as error:
             status, kind, body = 431, _TEXT, f"{error}\n"
         except (FramingError, StreamClosed):
-            return  # it ended inside its request
+            return  # it ended inside its request, or gave way
         except ValueError:
             status, kind, body = 400, _TEXT, "this is not an HTTP request; try GET / HTTP/1.1\n"
         content = body.encode() if isinstance(body, str) else body

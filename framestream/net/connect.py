@@ -109,7 +109,11 @@ async def connect(
         raise TypeError(f"tls is {tls!r}; it must be a context, or True for the platform's defaults")
     host = getattr(endpoint, "host", None) if server_hostname is None else server_hostname
     if host:
-        host.encode("idna")  # raises ValueError for what cannot be the name of a host
+        try:
+            host.encode("idna")
+        except UnicodeError as error:
+            what = f"{host!r} in server_hostname={host!r} is not a host name: {error}"
+            raise AddressError(what, url=url) from error
     elif tls is not None and tls.check_hostname:
         raise AddressError(f"{url} has no host for the certificate to name; pass server_hostname", url=url)
     check_seconds("timeout", timeout, optional=True)

@@ -17,7 +17,9 @@ from framestream._events import events
 from framestream.errors import (
     BufferFull,
     FramestreamError,
+    FrameTooLarge,
     FramingError,
+    IncompleteFrame,
     PayloadError,
     StreamClosed,
     StreamTimeout,
@@ -131,6 +133,8 @@ def balancers(protocol: str, trusted: Iterable[Any], endpoint: Endpoint) -> Bala
     if protocol == "off" and not trusted:
         return None
     check_choice("proxy_protocol", protocol, ("off", *_FRAMERS))
+    if isinstance(trusted, str | bytes) or not isinstance(trusted, Iterable):
+        raise TypeError(f'trusted is {trusted!r}; it must be a list of networks, such as ["10.0.0.0/8"]')
     networks = tuple(ip_network(str(network)) for network in trusted)
     if protocol == "off":
         raise ValueError('trusted says whose PROXY headers count; pass proxy_protocol="auto" as well')
@@ -155,7 +159,7 @@ class ServerStats:
         peer_failures: connections ended by the peer: broken framing, a reset, a time limit...
         lost: ...those of them that were reset, or closed inside a frame or an answer...
         timeouts: ...and those that passed a limit of time.
-        handler_failures: connections whose handler raised any other exception.
+        handler_failures: connections whose handler raised any other exception, or could not be started.
         cut: connections whose handler was cancelled, as when the time to drain was over.
         accept_failures: how often accepting failed for lack of descriptors or memory.
         bytes_received, bytes_sent: over all connections.
@@ -296,7 +300,11 @@ class Connections:
             connection.close()
             self._refused(peer, balancers)
             return
-        stream = open_stream(connection, peer, **self._service.stream_options)
+        try:
+            stream = open_stream(connection, peer, **self._service.stream_options)
+        except Exception as error:  # noqa: BLE001  # the peer may be gone by now; whatever it is, others are served
+            self._failed(error, peer)
+            return
         stream.server = self._server
         stats.open += 1
         # One name for all tasks: a name for each would cost an idle connection 64 bytes.
@@ -370,37 +378,38 @@ class Connections:
     # Failures
 
     async def _end_failed(self, stream: IOStream, error: BaseException) -> None:
-        self._failed(error, stream)
+        self._failed(error, stream.peer, stream)
         with suppress(asyncio.CancelledError):
             await stream.aclose(FLUSH_TIMEOUT, linger=LINGER)
 
-    def _failed(self, error: BaseException, stream: IOStream) -> None:
+    def _failed(self, error: BaseException, peer: str, stream: IOStream | None = None) -> None:
         stats, cause = self._stats, error
         while isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:
             cause = cause.exceptions[0]  # as a task group raises it
         words, kind = describe_error(cause), type(cause).__name__
         # A handler may use other streams, too: their failures are the handler's.
-        is_ours = failed_at(stream, cause)
+        is_ours = stream is None or failed_at(stream, cause)
+        is_gone = stream is None or stream.closed()
         if is_ours and isinstance(cause, FramingError | PayloadError | BufferFull):
             stats.peer_failures += 1
             name = getattr(cause, "framer", "")
             framer = f" [{name}]" if name else ""
             what = f"connection ended by what the peer sent: {words}{framer}"
-            self._server.log(logging.WARNING, what, stream)
-        elif (is_ours and isinstance(cause, _LOST_PEER)) or (stream.closed() and is_reset(cause)):
+            self._server.log(logging.WARNING, what, stream, peer)
+        elif (is_ours and isinstance(cause, _LOST_PEER)) or (is_gone and is_reset(cause)):
             how = getattr(cause, "real_error", cause)
-            if self._is_check(stream) and (how is None or is_reset(how)):
+            if stream is not None and self._is_check(stream) and (how is None or is_reset(how)):
                 self._server.log(logging.DEBUG, f"connection ended before it had begun: {words}", stream)
                 return
             stats.peer_failures += 1
             is_late = isinstance(how, StreamTimeout)
             stats.timeouts += is_late
             stats.lost += not is_late
-            self._server.log(logging.INFO, f"connection ended: {words}", stream)
+            self._server.log(logging.INFO, f"connection ended: {words}", stream, peer)
         else:
             stats.handler_failures += 1
             what = kind if words == kind else f"{kind}: {words}"
-            self._server.log(logging.ERROR, f"handler failed: {what}", stream, exc_info=error)
+            self._server.log(logging.ERROR, f"handler failed: {what}", stream, peer, exc_info=error)
             events.tell("server_failed", server=self._server, error=error)
 
     def _is_check(self, stream: IOStream) -> bool:
@@ -430,13 +439,22 @@ class Connections:
 
 
 def failed_at(stream: IOStream, error: BaseException) -> bool:
-    """Tell whether an error can be this stream's: then the stream, too, has seen something go wrong."""
+    """Tell whether an error of a stream can be this one's: then this stream knows it."""
+    stats, end = stream.receiver.decoder.stats, stream.receiver.end
     if isinstance(error, FramingError | PayloadError) and error.offset is None:
         return True  # the handler's own verdict on the peer's data
+    if isinstance(error, PayloadError):
+        return stats.payload_errors > 0
+    if isinstance(error, FrameTooLarge):
+        return stats.oversize > 0
+    if isinstance(error, BufferFull):
+        return stream.error is error  # it read too much; one of a write leaves the stream open
+    if isinstance(error, FramingError) and not isinstance(error, IncompleteFrame):
+        return stats.broken > 0 or stream.error is error
     if isinstance(error, StreamTimeout):
         return error.peer in ("", stream.peer)
-    stats = stream.receiver.decoder.stats
-    return bool(stats.payload_errors or stats.oversize or stats.broken or stream.receiver.end) or stream.closed()
+    cause = getattr(error, "real_error", None)
+    return stream.closed() or (end is not None and cause in (None, end.error))
 
 
 def _has_spoken(stream: IOStream) -> bool:

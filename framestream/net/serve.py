@@ -437,7 +437,8 @@ def tell_systemd(*assignments: str) -> bool:
 def watchdog_interval() -> float:
     """Return the seconds between two signs of life, half of what the service manager allows; 0 if it wants none."""
     is_meant = os.environ.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
-    return int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6 if is_meant else 0
+    limit = os.environ.get("WATCHDOG_USEC", "")
+    return int(limit) / 2e6 if is_meant and limit.isdecimal() else 0
 
 
 async def _show_life(interval: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import socket
 import stat
 from collections.abc import Callable, Mapping, Sequence
@@ -210,7 +211,8 @@ def activated_sockets(name: str = "", environment: Mapping[str, str] = os.enviro
         AddressError: none was passed to this process, or none of that name.
     """
     is_meant = environment.get("LISTEN_PID") == str(os.getpid())
-    count = int(environment.get("LISTEN_FDS", "0")) if is_meant else 0
+    text = environment.get("LISTEN_FDS", "")
+    count = int(text) if is_meant and re.fullmatch("[0-9]{1,6}", text) else 0  # no process has more descriptors
     names = environment.get("LISTEN_FDNAMES", "").split(":") + ["unknown"] * count
     wanted = [FIRST_ACTIVATED + i for i in range(count) if name in ("", names[i])]
     if not wanted:

@@ -96,6 +96,8 @@ def parse_url(url: str) -> Endpoint:
     """
     if not isinstance(url, str):
         raise TypeError(f"url is {url!r}; it must be text, such as 'tcp://HOST:PORT'")
+    if "\0" in url:  # the system would take what is before it
+        raise AddressError(f"a NUL character in {url!r}", url=url)
     if url.startswith(("/", "./", "../")):
         return _path_endpoint(url)
     scheme, colon, rest = url.partition(":")
