@@ -8,6 +8,7 @@ import weakref
 from contextlib import suppress
 
 import pytest
+from certificates import certificates
 from stream_pairs import (
     KINDS,
     begun,
@@ -115,7 +116,6 @@ async def test_a_peer_that_takes_no_more_is_heard_to_its_end(kind, write, reads,
         assert [] == logged(caplog)
 
 
-@needs_watching
 @pytest.mark.parametrize("write", WRITES)
 @pytest.mark.parametrize("kind", ["tcp", "unix", "pipe", "memory"])
 async def test_writing_to_a_peer_that_is_gone_closes_and_what_it_said_before_is_read(kind, write, caplog):
@@ -145,6 +145,20 @@ async def test_closing_over_unread_bytes_loses_nothing_that_was_sent(kind):
         assert payload == await server.read_bytes(len(payload))
         caught = await raised(StreamClosed, server.read_bytes, 1)
         assert caught.real_error is None
+
+
+async def test_a_frame_for_a_peer_that_is_gone_is_not_taken_for_sent_and_nothing_is_logged(caplog):
+    async with joined("unix", half_open=True) as (client, server):
+        await server.write_eof()
+        assert b"" == await client.read_until_close()
+        server.close()
+        await passes()
+        with pytest.raises(StreamClosed):
+            await client.send("x", Line())
+            await client.write(b"")  # a loop's own transport tells what has failed in the next pass
+        assert 0 == client.stats.bytes_sent
+        assert isinstance(client.error, BrokenPipeError)
+        assert [] == logged(caplog)
 
 
 @once
@@ -322,6 +336,22 @@ async def test_a_stream_that_drains_ends_after_what_has_arrived(kind):
         client.write(b"f\nmore\n")
         assert ["half", "more"] == [await reading, *[line async for line in lines]]
         assert server.error is None
+
+
+@pytest.mark.no_waiting
+async def test_a_handshake_that_has_begun_has_half_a_second_when_no_more_input_is_wanted():
+    for comes in (True, False):
+        client, server = memory_stream_pair()
+        keys = certificates()
+        shaking = await begun(server.start_tls(keys.server(), server_side=True))
+        server.end_input()
+        if comes:
+            await client.start_tls(keys.client(), server_hostname="localhost")
+            await shaking
+        else:
+            began = asyncio.get_running_loop().time()
+            await raised(StreamClosed, shaking)
+            assert pytest.approx(0.5) == asyncio.get_running_loop().time() - began
 
 
 @needs_watching

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from framestream.transport.base import Buffer, Sink, Transport, joined
+from framestream.transport.base import Buffer, Sink, Transport, is_reset, joined
 from framestream.transport.descriptor import Readiness, Socket, address_of_peer, discard_received, prepare_socket
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 # Given to the loop at once: it keeps, and in places copies, bytes that the socket does not take.
 _MOST_AT_ONCE: Final = 1 << 18
+# Receives from a peer that is gone: a frame or so.
+_MOST_OF_A_REST: Final = 16
 
 
 class LoopTransport(Transport, asyncio.BufferedProtocol):
@@ -106,6 +109,8 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Push the loss; called by the loop."""
+        if is_reset(error) and self.socket is not None:
+            self._push_rest(self.socket)
         if not self._closed:
             self.sink.connection_lost(error)
         self.fail_writing(error or ConnectionResetError(errno.ECONNRESET, "the connection was closed"))
@@ -115,6 +120,15 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
         self._blocked = True
         self._error = error
         self._writable.notify()
+
+    def _push_rest(self, sock: Socket) -> None:
+        # The loop has failed to write, and receives no more. What the peer sent before it left is still
+        # there, often the reason. The loop closes the socket after it reports the loss, not before.
+        with suppress(OSError, ValueError):
+            for _ in range(_MOST_OF_A_REST):
+                if self._closed or not (received := sock.recv_into(self.sink.get_buffer(-1))):
+                    return
+                self.sink.buffer_updated(received)
 
     # Towards the stream
 
