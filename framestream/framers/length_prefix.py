@@ -333,8 +333,11 @@ def _digits(kind: str, digits: int, terminator: bytes, canonical: bool) -> Lengt
         count = len(field) - len(after)
         if not after or (count and terminator.startswith(after)):
             return None
-        expected = f"a digit or {terminator!r}" if terminator else "a digit"
-        raise FramingError(f"{kind} length has {after[:1]!r} where {expected} is expected", position=at + count)
+        expected = ["a digit"] if count < digits else []
+        if count and terminator:
+            expected.append(repr(terminator))
+        what = f"{kind} length has {after[:1]!r} where {' or '.join(expected)} is expected"
+        raise FramingError(what, position=at + count)
 
     def write(length: int) -> bytes:
         text = b"%d" % length if base == 10 else b"%x" % length
