@@ -83,6 +83,25 @@ def test_a_framer_of_a_plugin_of_this_project_that_is_missing_names_what_to_inst
     assert "framestream-resp" == caught.value.distribution
 
 
+@pytest.mark.parametrize("arguments", [
+    "cut loud -o text",
+    "check loud",
+    "framers",
+    "framers --levels",
+    "framers loud",
+    "plugins",
+    "plugins check",
+    "-p loud plugins",
+    "connect exec:cat -f loud",
+    "connect exec:cat -f line --send-framer loud",
+    "serve nowhere -f loud",
+])  # fmt: skip
+def test_what_a_plugin_prints_while_it_is_imported_is_no_output(framestream, installed, arguments):
+    installed.install("acme-loud", "print('hello')\n" + healthy("loud"), "loud")
+    printed = framestream(*arguments.split(), stdin=b"")
+    assert (0, 1) == (printed.out.count("hello"), printed.err.count("hello"))
+
+
 def test_a_framer_that_cannot_be_described_is_the_plugins_fault(framestream, installed):
     odd = "class Odd(Upto):\n    examples = property(lambda self: 1)\n"
     installed.install("acme-odd", healthy("odd").replace("Upto)", "Odd)") + odd, "odd")

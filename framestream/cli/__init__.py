@@ -17,7 +17,7 @@ from typing import Any, Final
 import click
 
 from framestream import decoder
-from framestream.cli.output import complain, discard_output, tell
+from framestream.cli.output import complain, discard_output, prints_aside, tell
 from framestream.errors import AddressError, FramestreamError, SpecError, describe_error, describe_os_error, printable
 
 # Python prefers an extension module to the Python module of the same name next to it.
@@ -146,7 +146,8 @@ def commands(context: click.Context, selection: tuple[str, ...], config: str | N
         if name.startswith("no:"):
             plugins.disable(name.removeprefix("no:"), reason=f"-p {name}")
         else:
-            plugins.load(name)
+            with prints_aside():
+                plugins.load(name)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from framestream import FramingError, ReadCondition, get_framer
+from framestream import FramingError, ReadCondition
 from framestream.archives import Reader, Split, make_index, open_source, plan, process
 from framestream.archives import repair as repair_archive
 from framestream.cli import options
@@ -41,7 +41,7 @@ def stats(spec: str, file: str, jobs: int, max_frame_size: int | None) -> int:
       framestream stats protobuf events.bin --jobs 4
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     started = time.monotonic()
-    splits = splits_of(options.path_of(file), get_framer(spec), max_frame_size, _COUNTED)
+    splits = splits_of(options.path_of(file), options.get_framer(spec), max_frame_size, _COUNTED)
     sizes, bad, is_broken = Counter[int](), 0, False
     for split, (its_sizes, its_bad, error) in processed(splits, _count, jobs, file):
         sizes.update(its_sizes)
@@ -105,7 +105,7 @@ def index(file: str, spec: str, jobs: int) -> int:
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     source = open_source(file)
     with progress(source.size, file) as bar:
-        made = make_index(source, get_framer(spec), jobs=jobs, on_progress=bar.update)
+        made = make_index(source, options.get_framer(spec), jobs=jobs, on_progress=bar.update)
     say(f"{file}.fsindex: {counted(made.count, 'frame')}, {counted(len(made.marks.offsets), 'place')}")
     return 0
 
@@ -121,7 +121,7 @@ def repair(file: str, spec: str) -> int:
       framestream repair events.bin --framer protobuf
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     try:
-        done = repair_archive(file, get_framer(spec))
+        done = repair_archive(file, options.get_framer(spec))
     except FramingError as error:
         report(file, error)
         complain(f"{file}: this is not a torn end, or not a file of these frames; nothing is cut off")

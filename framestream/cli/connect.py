@@ -64,7 +64,7 @@ def connect(
       echo '{"op": "list"}' | framestream connect unix:/run/app -f msgpack -i json
       framestream connect exec:'ssh host app' --framer length-prefix:4
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
-    framer = framestream.get_framer(spec)
+    framer = options.get_framer(spec)
     writer = framer if send_framer is None else options.writing_framer(send_framer)
     settings["tls"] = framestream.client_tls(ca=ca) if (ca := settings.pop("ca")) else None
     policy = settings.pop("on_payload_error")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from framestream import FrameDecoder, FrameTooLarge, FramingError, PayloadError, get_framer
+from framestream import FrameDecoder, FrameTooLarge, FramingError, PayloadError
 from framestream.cli import options
 from framestream.cli.output import Printer
 from framestream.decoder import OnOversize
@@ -57,7 +57,7 @@ def cut(spec: str, file: str, max_frame_size: int | None, stats: bool, jobs: int
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     work = Cutting(**how)
     printer = Printer(work.output, work.separator)
-    condition = printer.condition(get_framer(spec))
+    condition = printer.condition(options.get_framer(spec))
     if jobs is not None:
         if work.count is not None or stats:
             raise click.UsageError("--count and --stats are for one process; framestream stats --jobs counts frames")

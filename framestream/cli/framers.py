@@ -14,9 +14,10 @@ from typing import Any, Final
 import click
 
 import framestream
-from framestream import FrameDecoder, Framer, FramestreamError, FramingError, ReadCondition, get_framer
+from framestream import FrameDecoder, Framer, FramestreamError, FramingError, ReadCondition
 from framestream import plugins as manager
-from framestream.cli.output import say, say_list
+from framestream.cli.options import get_framer
+from framestream.cli.output import prints_aside, say, say_list
 from framestream.decoder import NEED_DATA
 from framestream.errors import blame, describe_error
 from framestream.framers import BUILT_IN
@@ -50,13 +51,15 @@ def framers(name: str | None, levels: bool) -> None:
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     if name is None:
         rows = []
-        for info in framestream.available_framers():
-            origin = "" if info.name in BUILT_IN else f" ({info.distribution})"
-            level = f"{_level_of(info)}: " if levels else ""
-            rows.append((info.name, f"{level}{prose(info.summary)}{origin}"))
+        with prints_aside():
+            for info in framestream.available_framers():
+                origin = "" if info.name in BUILT_IN else f" ({info.distribution})"
+                level = f"{_level_of(info)}: " if levels else ""
+                rows.append((info.name, f"{level}{prose(info.summary)}{origin}"))
         say_list(rows)
         return
-    factory, _ = manager.find(name)
+    with prints_aside():
+        factory, _ = manager.find(name)
     if isinstance(factory, NamedFramer):
         say(f"{name} = {factory.text!r}, from {factory.source}\nIn full: {get_framer(name)}")
         return

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 import framestream
-from framestream import Framer, PluginError, SpecError
+from framestream import Framer, PluginError, ReadCondition, SpecError
+from framestream.cli.output import prints_aside
 
 if TYPE_CHECKING:
     from framestream.registry.plugin import Plugin
@@ -30,9 +31,15 @@ def matching(name: str) -> list[Plugin]:
         raise click.UsageError(str(error)) from error
 
 
+def get_framer(spec: str) -> ReadCondition[Any]:
+    """Return the framer of a spec string."""
+    with prints_aside():
+        return framestream.get_framer(spec)
+
+
 def writing_framer(spec: str) -> Framer[Any]:
     """Return the framer of a spec string; if it can only read, raise a usage error."""
-    framer = framestream.get_framer(spec)
+    framer = get_framer(spec)
     if not isinstance(framer, Framer):
         raise click.UsageError(f"{framer} can only read; what is sent takes a framer that writes")
     return framer

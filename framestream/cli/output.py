@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from functools import partial
 from io import StringIO
 from math import isfinite
@@ -230,6 +230,11 @@ def progress(size: int, label: str, *, hidden: bool = False) -> ProgressBar[int]
     """Return a bar on standard error, unless it is hidden or that is no terminal, to be told of each step's size."""
     is_shown = sys.stderr.isatty() and not hidden
     return click.progressbar(length=size, label=label, file=sys.stderr if is_shown else StringIO())
+
+
+def prints_aside() -> redirect_stdout[Any]:
+    """Send to standard error what plugins print, for instance while they are imported: it is no output."""
+    return redirect_stdout(sys.stderr)
 
 
 def discard_output() -> None:

@@ -13,7 +13,7 @@ from framestream import FramestreamError
 from framestream import plugins as manager
 from framestream.cli.framers import badge, trial
 from framestream.cli.options import matching
-from framestream.cli.output import complain, say, say_list
+from framestream.cli.output import complain, prints_aside, say, say_list
 from framestream.errors import blame, counted, describe_error
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def plugins(context: click.Context) -> None:
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     # Every command here prints the reasons itself.
     logging.getLogger("framestream.plugins").addHandler(logging.NullHandler())
-    manager.load()
+    with prints_aside():
+        manager.load()
     if context.invoked_subcommand is not None:
         return
     rows = [(plugin.title, f"{plugin.state}: {_framers(plugin)}") for plugin in manager]
