@@ -398,6 +398,8 @@ def describe_error(error: BaseException, *, keep: str = "") -> str:
     """
     try:
         text = str(error)
+    except KeyboardInterrupt:
+        raise
     except BaseException as broken:  # noqa: BLE001  # a class outside framestream may raise anything
         text = f"{type(error).__name__}, whose str() raises {type(broken).__name__}"
     shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
