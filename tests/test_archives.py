@@ -601,6 +601,35 @@ def test_nothing_is_appended_that_would_be_joined_to_the_last_frame(
     assert append(path, [], framer) == 0
 
 
+class Closed(Framer[bytes]):
+    """Frames of two bytes; a full stop ends the last one, after which there may be others."""
+
+    def find(self, window: Window) -> ValueSpan | NeedMore:
+        start = window.start
+        frame = window.data[start : start + 2]
+        if len(frame) < 2:
+            return NeedMore(2)
+        return start, start + 2, start + 2, Decode(bytes, final=frame.endswith(b"."))
+
+    def encode(self, frame: bytes) -> bytes:
+        return frame
+
+
+def test_the_end_of_a_file_may_lie_in_the_frames_to_come(path: Path) -> None:
+    assert append(path, [b"a,", b"b."], Closed()) == 2
+    assert append(path, [b"c,", b"d."], Closed()) == 2
+    assert list(Archive(path, Closed())) == [b"a,", b"b.", b"c,", b"d."]
+
+
+def test_what_would_be_torn_again_is_not_cut_off(path: Path) -> None:
+    path.write_bytes(b"a.b,c")
+    with pytest.raises(IncompleteFrame, match="at offset 4"):
+        repair(path, Closed())
+    assert path.read_bytes() == b"a.b,c"
+    path.write_bytes(b"a.b.c")
+    assert repair(path, Closed()).frames == 2
+
+
 def test_a_torn_end_is_cut_off_and_kept(path: Path) -> None:
     url = f"file://{path}"
     torn = b"\0\6too large"[:5]
