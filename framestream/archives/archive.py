@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from array import array
 from bisect import bisect_right
@@ -89,7 +90,7 @@ class Archive(Sequence[Any]):
         """
         if isinstance(index, slice):
             return self.__getitems__(range(*index.indices(len(self))))
-        count = len(self)
+        index, count = operator.index(index), len(self)
         if not -count <= index < count:
             raise IndexError(f"frame {index} of an archive of {counted(count, 'frame')}")
         index %= count
@@ -206,7 +207,8 @@ def write(
         EncodeError: a frame has no encoding. The unfinished file does not appear; finished parts do.
         ArchiveError: the file cannot be written.
     """
-    check_count("part_size", part_size, least=1, optional=True)
+    if part_size is not None:
+        check_count("part_size", part_size, least=1)
     url, writer = _uncompressed(url), _writer(framer)
     options = storage_options or {}
     pieces = following = _encoded(writer, frames)
