@@ -244,7 +244,6 @@ class Receiver:
         if self.waiting:
             if self._missing > 0:
                 return
-            self._turn = TURN
             self.waiting = False
             self.reader.on_data(True)  # type: ignore[union-attr]  # a read waits
         elif self._inline:
