@@ -167,8 +167,8 @@ class Receiver:
     # fmt: off
     __slots__ = (
         "_chunk_size", "_in_bulk", "_in_place", "_inline", "_kept", "_missing", "_read_ahead", "_room",
-        "_stream", "_timer", "_turn", "_turn_ends", "decoder", "draining", "end", "kept_read", "max_buffer_size", "pushes",
-        "reader", "state", "transport", "waiting",
+        "_stream", "_timer", "_turn", "_turn_ends", "decoder", "draining", "end", "kept_read", "max_buffer_size",
+        "pushes", "reader", "state", "transport", "waiting",
     )
     # fmt: on
 
