@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 import tracemalloc
 from dataclasses import dataclass
 from itertools import chain, product, repeat
@@ -198,6 +199,26 @@ async def test_others_get_their_turn_after_some_receives_while_large_frames_floo
             await asyncio.sleep(0)
     assert max(map(receives.count, set(receives))) <= 2 * TURN
     assert len(receives) > 50
+
+
+@once
+@pytest.mark.parametrize("begin", [by_reads, by_iteration, by_batches, by_handler])
+async def test_a_reader_that_works_long_on_each_frame_leaves_others_their_turn_after_what_one_receive_brought(begin):
+    size = 64 * KIB
+    worked = []
+
+    def work(frame):
+        time.sleep(0.006)  # it computes, and lets nobody else run
+        worked.append(turns)
+
+    turns = 0
+    async with IOStream(Script((b"x" * (size - 1) + b"\n") * 40)) as stream:
+        reading = asyncio.ensure_future(begin(stream, Line(), work))
+        while not reading.done():
+            turns += 1
+            await asyncio.sleep(0)
+    assert len(worked) == 40
+    assert max(map(worked.count, set(worked))) <= 2 * 256 * KIB // size
 
 
 # How much
