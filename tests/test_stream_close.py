@@ -338,6 +338,16 @@ async def test_a_stream_that_drains_ends_after_what_has_arrived(kind):
         assert server.error is None
 
 
+@pytest.mark.parametrize("kind", ["unix", "tls"])
+async def test_after_an_end_that_was_asked_for_nothing_more_is_taken_from_the_peer(kind):
+    async with joined(kind, half_open=True) as (client, server):
+        server.end_input()
+        await raised(StreamClosed, server.read, Line())
+        client.write(bytes(8 << 20))
+        await passes(200)
+        assert client.writing()
+
+
 @pytest.mark.no_waiting
 async def test_a_handshake_that_has_begun_has_half_a_second_when_no_more_input_is_wanted():
     for comes in (True, False):
