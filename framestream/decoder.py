@@ -145,12 +145,6 @@ _NONE: Final[Any] = object()  # in place of a condition; a caller may pass `None
 _NOTHING: Final[list[Any]] = []  # shared and never appended to, so that an idle decoder is small
 
 
-def _check_policy(policy: OnOversize) -> OnOversize:
-    """Return the policy if it is a known one; else raise ValueError."""
-    check_choice("on_oversize", policy, POLICIES)
-    return policy
-
-
 def _bytes_of(data: Any) -> bytes:
     # `bytes(5)` would be 5 zero bytes.
     try:
@@ -689,7 +683,7 @@ class FrameDecoder:
     # fmt: off
     __slots__ = (
         "__weakref__", "_bad", "_batch", "_buffer", "_cut", "_discarded", "_eof", "_error",
-        "_finished", "_first", "_frame", "_other", "_oversized", "_quota", "_run", "_size", "_start",
+        "_finished", "_first", "_frame", "_other", "_oversized", "_quota", "_ripe", "_size", "_start",
         "ahead", "condition", "max_frame_size", "on_discard", "on_oversize",
         "on_payload_error",
     )
@@ -707,7 +701,8 @@ class FrameDecoder:
         check_count("max_frame_size", max_frame_size)
         check_count("offset", offset)
         self.max_frame_size = max_frame_size
-        self.on_oversize: OnOversize = _check_policy(on_oversize)
+        check_choice("on_oversize", on_oversize, POLICIES)
+        self.on_oversize: OnOversize = on_oversize
         self.on_discard = on_discard
         self.on_payload_error = on_payload_error
         self.condition: Any = _NONE
@@ -723,7 +718,7 @@ class FrameDecoder:
         self._cut = 0  # frames delivered, bad, or cut ahead
         self._start = 0  # offset of the frame delivered last, if it was not part of a batch
         self._size = 0  # bytes it took, header and delimiter included; or those of a batch, on average
-        self._run = 0  # frames delivered in a row for one condition
+        self._ripe = _RUN  # when `_cut` is as much, enough frames of one kind came in a row to look ahead
         self._quota = _FIRST_QUOTA
         self._oversized = self._discarded = self._bad = 0  # see `stats`
 
@@ -863,7 +858,8 @@ class FrameDecoder:
         limit = condition.max_size if max_size is None else max_size
         if limit is None:
             limit = self.max_frame_size
-        policy = self.on_oversize if on_oversize is None else _check_policy(on_oversize)
+        if on_oversize is not None:
+            check_choice("on_oversize", on_oversize, POLICIES)
         if is_other or ahead:
             self._prepare(condition, limit)
             if self.ahead:
@@ -874,7 +870,7 @@ class FrameDecoder:
                 frame: T | NeedData | End = self._whole_frame(condition, limit)
                 return frame
             except FramestreamError as error:
-                if not self._goes_on_after(error, limit, policy):
+                if not self._goes_on_after(error, limit, on_oversize or self.on_oversize):
                     raise
 
     def next_batch(
@@ -891,9 +887,10 @@ class FrameDecoder:
         limit = self._limit(condition, max_size)
         if is_other or self.ahead:
             self._prepare(condition, limit)
-        policy = self.on_oversize if on_oversize is None else _check_policy(on_oversize)
+        if on_oversize is not None:
+            check_choice("on_oversize", on_oversize, POLICIES)
         if self._quota:
-            self._run = max(self._run, _RUN)  # a caller that asks for a batch will ask for more
+            self._ripe = min(self._ripe, self._cut)  # a caller that asks for a batch will ask for more
             if self._quota >= _MOST_AHEAD:
                 self._quota = max(self._quota, limit)  # and it takes all that is cut ("lines" in benchmarks/)
         buffer = self._buffer
@@ -910,7 +907,7 @@ class FrameDecoder:
                     if isinstance(error, Respite):
                         self._frame.patience = 0  # it is due still
                     return frames
-                if not self._goes_on_after(error, limit, policy):
+                if not self._goes_on_after(error, limit, on_oversize or self.on_oversize):
                     raise
                 continue
             if frame is NEED_DATA or frame is END:
@@ -968,7 +965,7 @@ class FrameDecoder:
                 buffer.grow(1)
                 head, start = buffer.head, buffer.pos
                 have = len(head) - start
-        if self._run >= _RUN and have >= 2 * self._size and self._look_ahead(condition, limit):
+        if have >= 2 * self._size and self._cut >= self._ripe and self._look_ahead(condition, limit):
             return self.ahead.pop()
         window = current.window
         window.data = head
@@ -982,8 +979,8 @@ class FrameDecoder:
             first, stop, end = found
             size = end - start
             if start <= first <= stop <= end and 0 < size <= limit:
-                if size <= have + buffer.queued:
-                    is_near = size <= have and type(head) is bytes
+                is_near = size <= have and type(head) is bytes
+                if is_near or size <= have + buffer.queued:
                     if is_near:
                         payload: bytes = head[first:stop]  # type: ignore[assignment]  # it is bytes
                     else:
@@ -996,7 +993,6 @@ class FrameDecoder:
                     # Here, each call would cost a tenth of a small frame.
                     self._start, self._size, self._batch = buffer.base + start, size, None
                     self._cut += 1
-                    self._run += 1
                     if is_near:
                         buffer.pos = end
                     else:
@@ -1141,7 +1137,6 @@ class FrameDecoder:
             self._note_end(frame.condition)
         self._start, self._batch = start, None
         self._cut += 1
-        self._run += 1
 
     def _goes_on_after(self, error: Exception, limit: int, policy: OnOversize | None) -> bool:
         """Do what is to be done about an error; return whether reading goes on with the next frame.
@@ -1164,7 +1159,7 @@ class FrameDecoder:
         if isinstance(error, PayloadError):
             self._finish()
             self._bad += 1
-            self._run = self._quota = 0
+            self._ripe, self._quota = self._cut + _RUN, 0
             if self.on_payload_error is None:
                 return False
             self.on_payload_error(error)
@@ -1227,7 +1222,7 @@ class FrameDecoder:
             frame.condition = condition
             frame.fault(f"split returned {where}")
         if not frames:
-            self._run = 0  # not worth trying again at once
+            self._ripe = self._cut + _RUN  # not worth trying again at once
             return frames
         end += start - at
         self._batch = Batch(condition, buffer, end, len(frames), limit, last)
@@ -1253,7 +1248,7 @@ class FrameDecoder:
         self._batch = None
         self._start = batch.base + batch.start
         self._size = batch.at - batch.start
-        self._run = 0
+        self._ripe = self._cut + _RUN
         self._quota = _FIRST_QUOTA
 
     # Before a read
@@ -1275,7 +1270,7 @@ class FrameDecoder:
         if self.ahead and not (same and self._batch is not None and self._batch.limit <= limit):
             self._put_back()
         if not same:
-            self._run = 0
+            self._ripe = self._cut + _RUN
             self._other, self.condition = self.condition, condition
             if frame.state is SEARCHING or frame.state is KNOWN:
                 self._buffer.close_place()
@@ -1349,8 +1344,9 @@ class FrameDecoder:
     def missing(self) -> int:
         """How many bytes must arrive, after NEED_DATA, before it is worth asking again; at least 1."""
         frame = self._frame
-        is_known = frame.state is SEARCHING or frame.state is KNOWN
-        return max(frame.need - self._buffer.size, 1) if is_known else 1
+        if frame.state is SEARCHING or frame.state is KNOWN:
+            return max(frame.need - self._buffer.size, 1)
+        return 1
 
     @property
     def eof(self) -> bool:

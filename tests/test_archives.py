@@ -36,6 +36,7 @@ from framestream import (
     IncompleteFrame,
     LengthPrefix,
     Line,
+    Mapped,
     Msgpack,
     NeedMore,
     PayloadError,
@@ -170,6 +171,17 @@ def test_no_file_stays_open_after_bad_frames(path: Path) -> None:
         gc.enable()
 
 
+def test_kept_errors_hold_no_tracebacks() -> None:
+    """They hold what all callers have, such as a file that is open: a few KiB for each bad frame."""
+    data = b"\xff\n" * 10
+    errors = [record.error for record in whole(data, Line())]
+    assert len(errors) == 10
+    for error in errors:
+        assert error is not None
+        assert error.__cause__ is not None
+        assert error.__traceback__ is error.__cause__.__traceback__ is None
+
+
 def test_a_process_that_dies_is_told(path: Path) -> None:
     _, framer = fill(path, "prefix")
     with pytest.raises(WorkerError, match="killed"):
@@ -192,6 +204,7 @@ def test_processes_do_not_inherit_the_locks_of_threads(path: Path) -> None:
 
 def with_the_lock(reader: Reader) -> int:
     assert LOCK.acquire(timeout=30)
+    LOCK.release()  # one process may do both splits
     reader.drain()
     return reader.count
 
@@ -247,6 +260,12 @@ def test_a_split_is_walked_again_only_until_both_chains_meet() -> None:
     stitched = stitch([first, second], map=lambda walk, splits: [walk(first), walk(wrong)])
     assert [split.first for split in stitched.splits] == [0, 1500]
     assert stitched.walked_twice == 3
+
+
+def test_chains_in_another_order_are_refused_for_they_would_lose_frames() -> None:
+    splits = list(divide(InMemory(b"\2\1\1" * 1000), LengthPrefix(1), 500))
+    with pytest.raises(ValueError, match="it must keep the order"):
+        stitch(splits, map=lambda walk, splits: [*map(walk, splits)][::-1])
 
 
 def test_splits_after_what_is_malformed_have_no_frames() -> None:
@@ -419,6 +438,23 @@ def test_a_damaged_index_and_one_that_is_not_true_are_refused(path: Path) -> Non
                 use(path, framer)
 
 
+def test_no_file_much_too_large_for_an_index_is_read(path: Path) -> None:
+    _, framer = fill(path, "prefix")
+    beside = Path(f"{path}.fsindex")
+    beside.touch()
+    os.truncate(beside, 1 << 40)
+    with pytest.raises(ArchiveError, match=r"fsindex: it has 1099511627776 bytes, too many for an index; make it"):
+        plan(path, framer)
+
+
+def test_bytes_in_memory_have_no_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("memory.fsindex").touch()
+    assert Index.beside(InMemory(b"one\n"), Line()) is None
+    with pytest.raises(ArchiveError, match="memory: no file can be written next to it"):
+        make_index(InMemory(b"one\n"), Line())
+
+
 # Writing
 
 PREFIX = LengthPrefix(2)
@@ -477,6 +513,28 @@ def test_frames_are_appended_and_the_index_follows(path: Path) -> None:
         append(path, [b"more"], PREFIX)
     with pytest.raises(IncompleteFrame):
         append(path, [b"more"], PREFIX, index=False)
+
+
+def test_a_file_that_takes_the_name_of_one_appended_to_is_left_alone(path: Path) -> None:
+    other, old = path.with_name("other"), path.with_name("old")
+    path.write_bytes(b"\0\3one")
+    other.write_bytes(b"\0\5other")
+
+    def replacing() -> Iterator[bytes]:
+        yield bytes(1000)
+        path.rename(old)
+        other.rename(path)
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        append(path, replacing(), PREFIX)
+    assert (old.read_bytes(), path.read_bytes()) == (b"\0\3one", b"\0\5other")
+
+
+def test_a_link_that_leads_nowhere_yet_is_followed(path: Path) -> None:
+    path.symlink_to("target")
+    assert append(path, [b"one"], PREFIX) == 1
+    assert path.with_name("target").read_bytes() == b"\0\3one"
 
 
 @pytest.mark.parametrize("action", ["append", "write"])
@@ -542,7 +600,19 @@ def test_a_torn_end_is_cut_off_and_kept(path: Path) -> None:
     assert path.read_bytes() == b"\0\3one\0\3two"
 
 
-@pytest.mark.parametrize(("content", "framer"), [(b"\1\xc1\1\2", Msgpack()), (b"text", LengthPrefix(4))], ids=str)
+NESTED = Mapped(LengthPrefix(1), lambda payload: list(iter_frames(payload, PREFIX)))
+
+
+@pytest.mark.parametrize(
+    ("content", "framer"),
+    [
+        (b"\1\xc1\1\2", Msgpack()),
+        (b"text", LengthPrefix(4)),
+        (b"\3\0\1a\3\0\2a\3\0\1a", NESTED),  # the frame that is torn is inside another
+        (b"\3\0\1a\3\0\2a", NESTED),
+    ],
+    ids=str,
+)
 def test_what_is_no_torn_end_is_not_cut_off(path: Path, content: bytes, framer: Framer[Any]) -> None:
     path.write_bytes(content)
     with pytest.raises(FramingError):
@@ -728,6 +798,19 @@ def test_a_frame_by_its_number_takes_one_request(monkeypatch: pytest.MonkeyPatch
     assert archive[::100] == FRAMES[::100]  # more than it keeps
 
 
+def test_a_compressed_file_takes_few_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not known how much of it is wanted, but the more was, the more will be."""
+    store = pytest.importorskip("fsspec").filesystem("memory")
+    ask, asked = type(store).cat_file, []
+    monkeypatch.setattr(
+        type(store), "cat_file", lambda *arguments, **range: asked.append(range) or ask(*arguments, **range)
+    )
+    store.pipe_file("/store/large.gz", gzip.compress(bytes(40 << 20), 0))
+    assert open_sources("memory://store/large.gz")[0].size == 40 << 20
+    store.rm("/store/large.gz")
+    assert len(asked) < 12
+
+
 def test_nothing_is_delivered_of_a_file_that_replaces_another_while_it_is_read() -> None:
     store = pytest.importorskip("fsspec").filesystem("memory")
     store.pipe_file("/store/while-read.bin", b"1" * (17 << 20))  # three blocks, one of which is read ahead
@@ -826,6 +909,22 @@ def test_a_framer_that_finds_no_place_is_at_fault(answer: Any, reason: str) -> N
         list(split.frames())
 
 
+class Dripping(InMemory):
+    """Bytes that come with nothing in between."""
+
+    def chunks(self, start: int, stop: int | None = None) -> Iterator[bytes]:
+        for chunk in super().chunks(start, stop):
+            yield from (b"", chunk)
+
+
+@pytest.mark.parametrize("framer", [Delimiter(b"--"), LengthPrefix(1)], ids=str)
+def test_an_empty_chunk_is_not_the_end(framer: Framer[Any]) -> None:
+    data = b"\4abcd-" * 20 + b"-" * 10
+    splits = stitch(divide(Dripping(data, step=3), framer, 40)).splits
+    frames = chain.from_iterable(split.frames() for split in splits)
+    assert until_error(frames) == until_error(iter_frames(data, framer))
+
+
 def test_mistaken_arguments_are_told(path: Path) -> None:
     _, framer = fill(path, "line")
     for options in ({"parts": 0}, {"size": 0}, {"parts": 1, "size": 1}):
@@ -843,6 +942,8 @@ def test_mistaken_arguments_are_told(path: Path) -> None:
         make_index(f"{path}*", framer)
     with pytest.raises(TypeError, match="can only read"):
         write(path, [], Exactly(3))  # type: ignore[arg-type]  # a type checker tells, too
+    with pytest.raises(ValueError, match="part_size is 0; it must be a whole number, 1 or more"):
+        write(path, ["one"], Line(), part_size=0)
 
 
 def test_a_file_that_loses_bytes_while_it_is_read_is_told(path: Path) -> None:

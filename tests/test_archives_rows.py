@@ -55,6 +55,8 @@ def test_a_misspelt_choice_is_refused_and_skips_nothing():
     for read in (split.frames, split.records, partial(rows, split), partial(split.to_arrow, schema)):
         with pytest.raises(ValueError, match="on_error is 'Raise'; it must be one of raise, skip, column"):
             list(read(on_error="Raise"))
+    with pytest.raises(ValueError, match="on_error is 'Raise'"):  # before it is sent anywhere
+        Columns.of([split], schema, on_error="Raise")
 
 
 @pytest.mark.parametrize("on_error", ["skip", "column"])
@@ -140,3 +142,6 @@ def test_batches_are_bounded_and_columns_can_be_sent_to_other_processes():
     assert 20_009 == sum(batch.num_rows for batch in batches)
     assert max(batch.num_rows for batch in batches) == 8192
     assert max(batch.nbytes for batch in batches) < 6 << 20
+    data = packed({"a": 1}) * 50_000
+    [split] = divide(InMemory(data, step=1 << 20), Msgpack(), 1 << 20)
+    assert max(batch.num_rows for batch in Columns.of([split]).batches(split)) == 8192

@@ -114,6 +114,17 @@ def test_an_index_is_written_beside_its_file_and_again_after_a_change(framestrea
     assert (0, f"{file}.fsindex: 8 frames, 1 place\n") == (again.status, again.out)
 
 
+@pytest.mark.parametrize("command", ["index", "repair", "stats"])
+def test_a_framer_is_looked_for_before_a_file_is_read(framestream, tmp_path, command):
+    """All of a compressed file is read when it is opened."""
+    path = tmp_path / "damaged.gz"
+    path.write_bytes(b"damaged")
+    arguments = ["nosuch", path] if command == "stats" else [path, "--framer", "nosuch"]
+    printed = framestream(command, *arguments)
+    assert printed.status == 2
+    assert "no framer named 'nosuch'" in printed.err
+
+
 def test_a_torn_end_is_cut_off(framestream, file):
     printed = framestream("repair", file, "--framer", "length-prefix:2")
     assert printed.out.endswith(f"4 bytes at offset 23 cut off, and kept in {file}.torn-23; 4 frames stay\n")

@@ -26,7 +26,7 @@ from framestream.archives.source import (
 from framestream.archives.split import BadFrame, Reader, Split, divide
 from framestream.archives.stitch import process
 from framestream.decoder import DEFAULT_MAX_FRAME_SIZE
-from framestream.errors import ArchiveError, IncompleteFrame, counted
+from framestream.errors import ArchiveError, IncompleteFrame, check_count, counted
 from framestream.framer import Framer, ReadCondition
 from framestream.iterate import condition_of
 
@@ -206,6 +206,7 @@ def write(
         EncodeError: a frame has no encoding. The unfinished file does not appear; finished parts do.
         ArchiveError: the file cannot be written.
     """
+    check_count("part_size", part_size, least=1, optional=True)
     url, writer = _uncompressed(url), _writer(framer)
     options = storage_options or {}
     pieces = following = _encoded(writer, frames)
@@ -245,7 +246,7 @@ def append(path: Url, frames: Iterable[Any], framer: Framer[Any] | str, *, index
     """
     path, writer = _local(path), _writer(framer)
     if not os.path.exists(path):
-        with whole_file(path, {}):
+        with telling(path, done="written"), open(path, "ab"):
             pass
     source = LocalFile.of(path)
     known = Index.beside(source, writer) if index else None
@@ -314,9 +315,11 @@ def repair(path: Url, framer: ReadCondition[Any] | str) -> Repaired:
     try:
         reader.drain()
     except IncompleteFrame as error:
-        if reader.count == reader.bad:
-            raise
         size, reason = error.offset or 0, error.reason
+        # What `decode` says is about a frame in a frame.
+        is_torn = size <= reader.position and size + error.received == source.size
+        if reader.count == reader.bad or not is_torn:
+            raise
     else:
         return Repaired(reader.count, source.size, 0, "", "")
     torn = f"{path}.torn-{size}"

@@ -49,11 +49,11 @@ def find_start(source: Source, condition: ReadCondition[Any], start: int, stop: 
 def _ask(source: Source, condition: ReadCondition[Any], start: int, stop: int) -> int:
     base = max(start - condition.lookbehind, 0)
     data, enough = b"", start + 1
-    for chunk in chain(source.chunks(base), (b"",)):
-        data += chunk
-        if chunk and base + len(data) < enough:
+    for chunk in chain(source.chunks(base), (None,)):
+        data += chunk or b""
+        if chunk is not None and base + len(data) < enough:
             continue
-        found = _answer(condition, Window(data, start - base, eof=not chunk, taken=start))
+        found = _answer(condition, Window(data, start - base, eof=chunk is None, taken=start))
         if not isinstance(found, NeedMore):
             return min(base + found, source.size)
         enough = start + found.size

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import accumulate, chain, pairwise
 from typing import Any, Final
 
-from framestream.archives.source import INDEX, Source, stored_file, whole_file
+from framestream.archives.source import INDEX, Source, StoredFile, stored_file, whole_file
 from framestream.errors import ArchiveError, counted
 from framestream.framer import ReadCondition
 
@@ -23,6 +23,7 @@ BETWEEN_MARKS: Final = 1 << 16  # at most, about
 _FORMAT: Final = b"framestream-index 2\n"
 _CHECKSUM: Final = 32  # bytes of a SHA-256
 _ENDS: Final = 1 << 16  # bytes at either end that the checksum covers
+_LEAST: Final = 1 << 24  # bytes that an index may always have; else an eighth of its file
 _AGAIN: Final = "make it again with `framestream index`"
 
 
@@ -105,16 +106,20 @@ class Index:
         """Return the index next to a file, whatever it is the index of, or None if there is none.
 
         Raises:
-            ArchiveError: it is damaged.
+            ArchiveError: it is damaged, or much too large.
         """
         import msgpack  # noqa: PLC0415 - splitting does not need it
 
+        if not isinstance(source.stored, StoredFile):
+            return None
         try:
             file = stored_file(source.url + INDEX, source.stored.options)
         except ArchiveError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 return None
             raise
+        if file.size > source.stored.size // 8 + _LEAST:
+            raise ArchiveError(f"it has {file.size} bytes, too many for an index; {_AGAIN}", url=file.url)
         data = b"".join(file.chunks(0, file.size))
         packed = data[_CHECKSUM:]
         if data[:_CHECKSUM] != _checksum(_FORMAT, packed):
@@ -125,9 +130,15 @@ class Index:
         return cls(**fields | {"marks": marks})
 
     def save(self, source: Source) -> None:
-        """Write it next to its file, completely or not at all."""
+        """Write it next to its file, completely or not at all.
+
+        Raises:
+            ArchiveError: it cannot be written.
+        """
         import msgpack  # noqa: PLC0415
 
+        if not isinstance(source.stored, StoredFile):
+            raise ArchiveError("no file can be written next to it", url=source.url)
         marks = [_distances(self.marks.offsets), _distances(self.marks.counts)]
         packed = msgpack.packb(vars(self) | {"marks": marks})
         with whole_file(source.url + INDEX, source.stored.options) as write:

@@ -148,6 +148,9 @@ class Columns:
     are_all: bool = True
     on_error: OnError = "raise"
 
+    def __post_init__(self) -> None:
+        check_choice("on_error", self.on_error, ON_ERROR)
+
     @cached_property
     def names(self) -> frozenset[str]:
         """The names of the columns."""
@@ -169,7 +172,7 @@ class Columns:
         return cls(schema, False, on_error)
 
     def batches(self, split: Split) -> Iterator[Any]:
-        """Yield the frames of a split as record batches of some 8192 rows or 4 MiB.
+        """Yield the frames of a split as record batches of at most 8192 rows and some 4 MiB.
 
         Raises:
             FramingError, PayloadError, ArchiveError: as `rows`.
@@ -185,7 +188,8 @@ class Columns:
             for record in records:
                 if record.error is not None:
                     bad.meet(record.error)
-            yield batch
+            for at in range(0, batch.num_rows, _MOST_ROWS):
+                yield batch.slice(at, _MOST_ROWS)
         bad.tell()
 
     def table(self, split: Split) -> Any:

@@ -21,7 +21,7 @@ from framestream.errors import ArchiveError, counted, describe_os_error
 INDEX: Final = ".fsindex"  # suffix of the name of an index
 CHUNK: Final = 1 << 16  # of a local file: what the operating system has read ahead
 BLOCK: Final = 1 << 23  # one request to an object store; the next one runs while this one is cut
-_UNSURE: Final = 1 << 19  # one request if it is unknown how much is wanted
+_UNSURE: Final = 1 << 19  # the first request if it is unknown how much is wanted; each further one is twice as large
 
 Write: TypeAlias = Callable[[bytes], None]
 
@@ -152,8 +152,10 @@ class RemoteFile(Source):
     def chunks(self, start: int, stop: int | None = None) -> Iterator[bytes]:
         """Yield the bytes between two offsets; read one block ahead if it is known to be wanted."""
         if stop is None:
-            for at in range(start, self.size, _UNSURE):
-                yield self._block(at, min(at + _UNSURE, self.size))
+            size = _UNSURE
+            while start < self.size:
+                yield self._block(start, min(start + size, self.size))
+                start, size = start + size, min(2 * size, BLOCK)
             return
         ahead: deque[Future[bytes]] = deque()
         with ThreadPoolExecutor(1, "framestream-read-ahead") as executor:
@@ -177,7 +179,11 @@ class RemoteFile(Source):
         return block
 
 
-def stored_file(url: str, options: Mapping[str, Any]) -> LocalFile | RemoteFile:
+StoredFile: TypeAlias = LocalFile | RemoteFile
+"""A file that other files are next to."""
+
+
+def stored_file(url: str, options: Mapping[str, Any]) -> StoredFile:
     """Return the source of a path or URL.
 
     Raises:
@@ -305,15 +311,16 @@ def _renamed(path: str) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _grown(path: str, size: int) -> Iterator[IO[bytes]]:
-    try:
-        with open(path, "r+b") as file:
-            file.seek(size)
-            yield file
-            _finish(file)
-    except BaseException:
-        with suppress(OSError):
-            os.truncate(path, size)
-        raise
+    with open(path, "r+b", buffering=0) as raw:
+        try:
+            with open(raw.fileno(), "r+b", closefd=False) as file:
+                file.seek(size)
+                yield file
+                _finish(file)
+        except BaseException:
+            with suppress(OSError):
+                raw.truncate(size)
+            raise
 
 
 def _finish(file: IO[bytes]) -> None:

@@ -354,6 +354,10 @@ class Reader:
         if bad is not None:
             self.bad += 1
             bad.source = self.split.source.url
+            # It is an answer here. Its tracebacks would keep alive what all callers have, such as the open file.
+            for one in (bad, bad.__cause__):
+                if one is not None:
+                    one.__traceback__ = None
         # The beginning of a frame that is truncated was counted.
         if not isinstance(bad, FrameTooLarge) or decoder.on_oversize != "truncate":
             self.count += len(frames) or 1

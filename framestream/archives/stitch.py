@@ -41,12 +41,14 @@ class Chain:
     """What other splits need to know about the frames of one split; it can be pickled.
 
     Attributes:
+        of_split: the URL of its file, and where it starts.
         first: where the first of them begins; without one, where the first one after the split does.
         end: where the first frame after them begins, or the size of the file if there is none.
         error: the error that ends the file before that, or None.
         places: where some of them end.
     """
 
+    of_split: tuple[str, int]
     first: int
     end: int
     error: Exception | None = field(repr=False)
@@ -56,7 +58,11 @@ class Chain:
     def of(cls, reader: Reader) -> Chain:
         """Return the chain of a split that was read; what its reader has not found is -1."""
         first, end = (-1 if place is None else place for place in (reader.first, reader.end))
-        return cls(first, end, reader.error, reader.marks.offsets)
+        return cls(_name(reader.split), first, end, reader.error, reader.marks.offsets)
+
+
+def _name(split: Split) -> tuple[str, int]:
+    return split.source.url, split.start
 
 
 def walk(split: Split) -> Chain:
@@ -151,6 +157,8 @@ def stitch(splits: Iterable[Split], *, map: Map = map) -> Stitched:
     seam = Seam()
     exact = []
     for guessed, chain in zip(splits, map(walk, splits), strict=True):
+        if chain.of_split != _name(guessed):
+            raise ValueError(f"map returned {chain} for {guessed}: it must keep the order")
         split = seam.enter(guessed)
         exact.append(split)
         if seam.error is None and not (seam.true >= split.stop > 0):

@@ -103,9 +103,10 @@ def index(file: str, spec: str, jobs: int) -> int:
     Examples:
       framestream index events.bin --framer protobuf --jobs 4
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
-    source = open_source(file)
+    framer = options.get_framer(spec)
+    source = open_source(file)  # all of a compressed file is decompressed here
     with progress(source.size, file) as bar:
-        made = make_index(source, options.get_framer(spec), jobs=jobs, on_progress=bar.update)
+        made = make_index(source, framer, jobs=jobs, on_progress=bar.update)
     say(f"{file}.fsindex: {counted(made.count, 'frame')}, {counted(len(made.marks.offsets), 'place')}")
     return 0
 

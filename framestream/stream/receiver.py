@@ -230,10 +230,14 @@ class Receiver:
             self.decoder.receive_data(self._kept.view[:nbytes].tobytes())
         elif self.decoder.borrow(self._kept.view[:nbytes]):
             self._kept.borrower = self.decoder
-        if nbytes >= READ_AHEAD or not self._inline:
-            self._in_bulk = nbytes >= READ_AHEAD and self.state is FLOWING
+        if nbytes >= READ_AHEAD:
+            self._in_bulk = self.state is FLOWING
         elif self._in_bulk:
-            self._turn = 0  # that was the rest of what is there: no further receive without a pass of the loop
+            # That was the rest of what is there: no further receive without a pass of the loop.
+            if self._inline:
+                self._turn = 0
+            else:
+                self._in_bulk = False
         if self._timer is not None:
             self._timer.note_arrival()
         self._missing -= nbytes
@@ -319,8 +323,9 @@ class Receiver:
                 self._room = self.max_buffer_size - decoder.buffered
                 if missing > self._room and (missing > 1 or not read.to_end):
                     raise self._overflow(decoder.buffered + missing)
-            is_useful = (self.state is PAUSED or self._in_bulk) and self._turn > 0 and not decoder.tired
-            if not (is_useful and self._receive_inline()):
+            if self.state is FLOWING and not self._in_bulk:
+                break  # what has arrived is pushed soon
+            if self._turn <= 0 or decoder.tired or not self._receive_inline():
                 if self.state is PAUSED:
                     self._resume()
                 break

@@ -121,7 +121,7 @@ class Sender:
 
     # Writing
 
-    def write(self, data: bytes | list[Buffer]) -> bool:
+    def write(self, chunks: Sequence[Buffer]) -> bool:
         """Send, or queue, one chunk or several; return True if nothing is left to send.
 
         Raises:
@@ -130,28 +130,27 @@ class Sender:
         """
         if self._refusal is not None:
             self.check_can_write()
-        size = len(data) if isinstance(data, bytes) else sum(map(len, data))
+        size = len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))
         if self._max_size is not None and self.size + size > self._max_size:
             raise BufferFull("write buffer is full", size=self.size + size, limit=self._max_size)
-        if self.size or not 0 < size <= _MOST_TO_OFFER or self._barrier is not None:
-            may_send = False
-        else:
-            if self._receiver.pushes != self._seen_pushes:
+        receiver = self._receiver
+        may_send = not self.size and 0 < size <= _MOST_TO_OFFER and self._barrier is None
+        if may_send:
+            if receiver.pushes != self._seen_pushes:
                 # A push since the last direct send shows a new pass; without one the loop must tell, which costs
                 # a request and its answer an extra pass.
-                self._seen_pushes = self._receiver.pushes
-                may_send = True
+                self._seen_pushes = receiver.pushes
             else:
                 may_send = self.state is READY
                 self._call_at_end_of_pass()
             self.state = SPENT
         if not may_send:
             if size:
-                self._append(data, size)
+                self._append(chunks, size)
                 self._send_soon()
             return not self.size and self.state is not CLOSED
         try:
-            taken = self._receiver.transport.send((data,) if isinstance(data, bytes) else data)
+            taken = receiver.transport.send(chunks)
         except (BlockingIOError, InterruptedError):
             taken = 0
         except Exception as error:  # noqa: BLE001 - it closes the stream, and the waiters raise it
@@ -161,18 +160,15 @@ class Sender:
             # Most writes take this path: nothing is queued, watched or waited for.
             self.written += size
             return True
-        self._append(data, size)
+        self._append(chunks, size)
         self._advance(taken)
         self._send()
         return False
 
-    def _append(self, data: bytes | list[Buffer], size: int) -> None:
+    def _append(self, chunks: Sequence[Buffer], size: int) -> None:
         if self._queue is None:
             self._queue = deque()
-        if isinstance(data, bytes):
-            self._queue.append(data)
-        else:
-            self._queue.extend(data)
+        self._queue.extend(chunks)
         self.written += size
         self.size += size
 
@@ -462,8 +458,6 @@ class Flush:
 
 def as_chunks(data: Any) -> list[Buffer]:
     """Return the buffers as chunks of bytes, without copying any that is contiguous."""
-    if isinstance(data, bytes):
-        return [data] if data else []
     parts: Sequence[Any] = data if isinstance(data, Sequence) and not isinstance(data, _ONE) else [data]
     return [chunk for part in parts if len(chunk := part if isinstance(part, bytes) else _flat(part))]
 

@@ -434,7 +434,7 @@ class IOStream(Generic[F]):
         sender = self.sender
         if callback is not None:
             callback = in_context(callback)  # refuses a wrong one before anything is written
-        is_out = sender.write(data if type(data) is bytes else as_chunks(data))
+        is_out = sender.write((data,) if type(data) is bytes else as_chunks(data))
         if callback is not None:
             soon = partial(self.callbacks.soon, callback)
             sender.when_sent(lambda lost: None if lost else soon())
@@ -464,7 +464,7 @@ class IOStream(Generic[F]):
             raise
         except SystemExit as error:
             raise FramerContractError("encode raised SystemExit", framer=str(chosen)) from error
-        is_out = self.sender.write(data if type(data) is bytes else as_chunks(data))
+        is_out = self.sender.write((data,) if type(data) is bytes else as_chunks(data))
         self._frames_sent += 1
         if events.frame_sent is not None:
             events.frame_sent(stream=self, framer=chosen, frame=frame)
