@@ -315,6 +315,10 @@ async def test_the_loop_lets_go_of_a_closed_stream(sent):
 
 @pytest.mark.parametrize("kind", ["tcp", "tls", "memory"])
 async def test_a_stream_that_drains_ends_after_what_has_arrived(kind):
+    async with joined(kind) as (_, server):
+        looking = await begun(server.peek(9))
+        server.end_input()
+        assert b"" == await looking
     async with joined(kind) as (client, server):
         await client.write(b"a\n")
         lines = server.frames(Line())

@@ -230,6 +230,16 @@ async def test_no_more_is_received_at_a_time_than_the_option_says(size):
     assert max(script.asked) <= min(size, 256 * KIB)
 
 
+@once
+@pytest.mark.parametrize(
+    "read", [IOStream.read_bytes, IOStream.peek, lambda stream, size: stream.read_into(bytearray(size))]
+)
+async def test_much_that_one_read_needs_is_received_in_few_pieces(read):
+    async with IOStream(script := Script(payload(MIB))) as stream:
+        await read(stream, 4 * READ_AHEAD)
+    assert len(script.asked) < 4
+
+
 # Where to
 
 
