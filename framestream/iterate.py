@@ -251,7 +251,7 @@ class AsyncFrames(AsyncIterator[T]):
         try:
             return await self._receive()
         except BaseException as error:
-            if self._generator is not None:
+            if self._generator is not None and self._generator.ag_frame is None:
                 self._ended = error
             raise
         finally:

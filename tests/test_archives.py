@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gc
 import gzip
 import logging
+import lzma
 import os
 import pickle
 import struct
@@ -327,14 +329,22 @@ def test_a_file_may_grow_but_not_change(path: Path) -> None:
         ("no.gz", r"no\.gz: it is no gzip file, or damaged: .* \(at offset 0\)"),
         ("more.gz", r"it is no gzip file, or damaged: .* \(at offset 24\)"),
         ("torn.gz", r"it ends inside a gzip member \(at offset 0\)"),
+        ("no.bz2", r"no\.bz2: it is no bzip2 file, or damaged: .* \(at offset 0\)"),
+        ("hungry.xz", r"it is no xz file, or damaged: Memory usage limit exceeded \(at offset 0\)"),
+        ("x.lz4", r"x\.lz4: it is compressed by lz4, which needs: pip install lz4"),
     ],
 )
 def test_what_cannot_be_opened_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, urls: str, reason: str) -> None:
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe")
     good = gzip.compress(b"one\n")
+    hungry = lzma.compress(b"one\n", filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 29, "preset": 0}])
     for name, data in (("zeros", bytes(100_000)), ("no", b"no gzip"), ("more", good + b"more"), ("torn", good[:-1])):
         Path(f"{name}.gz").write_bytes(data)
+    Path("no.bz2").write_bytes(b"no bzip2")
+    Path("x.lz4").write_bytes(b"lz4")
+    Path("hungry.xz").write_bytes(hungry)
+    monkeypatch.setitem(sys.modules, "lz4.frame", None)
     with pytest.raises(ArchiveError, match=reason):
         plan(urls, "line")
 
@@ -382,6 +392,9 @@ def test_an_index_gives_every_frame_by_its_number(path: Path, name: str, jobs: i
                 archive[number]
     with pytest.raises(IndexError, match=f"frame {len(frames)} of an archive of {len(frames)} frames"):
         archive[len(frames)]
+    for wrong in ("1", 1.0):
+        with pytest.raises(TypeError, match=f"'{type(wrong).__name__}' object cannot be interpreted as an integer"):
+            archive[wrong]  # type: ignore[call-overload]
     if name != "line":
         assert archive[2:4] == archive.__getitems__([2, 3]) == frames[2:4]
         assert list(archive) == frames
@@ -588,6 +601,35 @@ def test_nothing_is_appended_that_would_be_joined_to_the_last_frame(
     assert append(path, [], framer) == 0
 
 
+class Closed(Framer[bytes]):
+    """Frames of two bytes; a full stop ends the last one, after which there may be others."""
+
+    def find(self, window: Window) -> ValueSpan | NeedMore:
+        start = window.start
+        frame = window.data[start : start + 2]
+        if len(frame) < 2:
+            return NeedMore(2)
+        return start, start + 2, start + 2, Decode(bytes, final=frame.endswith(b"."))
+
+    def encode(self, frame: bytes) -> bytes:
+        return frame
+
+
+def test_the_end_of_a_file_may_lie_in_the_frames_to_come(path: Path) -> None:
+    assert append(path, [b"a,", b"b."], Closed()) == 2
+    assert append(path, [b"c,", b"d."], Closed()) == 2
+    assert list(Archive(path, Closed())) == [b"a,", b"b.", b"c,", b"d."]
+
+
+def test_what_would_be_torn_again_is_not_cut_off(path: Path) -> None:
+    path.write_bytes(b"a.b,c")
+    with pytest.raises(IncompleteFrame, match="at offset 4"):
+        repair(path, Closed())
+    assert path.read_bytes() == b"a.b,c"
+    path.write_bytes(b"a.b.c")
+    assert repair(path, Closed()).frames == 2
+
+
 def test_a_torn_end_is_cut_off_and_kept(path: Path) -> None:
     url = f"file://{path}"
     torn = b"\0\6too large"[:5]
@@ -636,6 +678,10 @@ def zstd(data: bytes) -> bytes:
     return zstd.compress(data)
 
 
+def lz4(data: bytes) -> bytes:
+    return pytest.importorskip("lz4.frame").compress(data)
+
+
 def in_members(compress: Callable[[bytes], bytes]) -> bytes:
     return b"".join(compress(DATA[at : at + MEMBER]) for at in range(0, len(DATA), MEMBER))
 
@@ -650,6 +696,10 @@ KINDS: dict[str, tuple[str, Callable[[], bytes], int]] = {
     ),
     "zstd": ("x.zst", lambda: zstd(DATA), 1),
     "zstd frames": ("x.zst", lambda: in_members(zstd), 4),
+    "bzip2 streams": ("x.bz2", lambda: in_members(bz2.compress), 4),
+    "xz": ("x.xz", lambda: lzma.compress(DATA, preset=0), 1),
+    "xz streams": ("x.xz", lambda: in_members(lambda data: lzma.compress(data, preset=0) + bytes(8)), 4),
+    "lz4 frames": ("x.lz4", lambda: in_members(lz4), 4),
 }
 
 
@@ -931,8 +981,19 @@ def test_mistaken_arguments_are_told(path: Path) -> None:
         with pytest.raises(ValueError, match=r"1 or more|not both"):
             plan(path, framer, **options)
     splits = plan(path, framer, parts=3)
+    with pytest.raises(ValueError, match="max_frame_size is '1MiB'; it must be a whole number"):
+        plan(path, framer, max_frame_size="1MiB")  # type: ignore[arg-type]
+    for wrong, kind in ((5, "int"), (b"file", "bytes"), ([b"file"], "bytes"), (None, "NoneType")):
+        with pytest.raises(TypeError, match=f"a path or URL is of type {kind}; it must be"):
+            plan(wrong, framer)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="jobs is 0"):
         process(splits, numbers_of, jobs=0)
+    with pytest.raises(TypeError, match="function is 5; it must be a function"):
+        process(splits, 5, jobs=1)  # type: ignore[arg-type]
+    # Python's own pool may wait for ever for what it could not send.
+    for what in (splits, lambda reader: 0), (plan(path, Mapped(Line(), lambda line: 0)), numbers_of):
+        with pytest.raises(ValueError, match=r"cannot be sent to another process: Can't pickle .*<lambda>"):
+            process(*what, jobs=2)
     with pytest.raises(ValueError, match="does not follow"):
         stitch(splits[1:])
     with pytest.raises(ValueError, match="stopped before the end"):

@@ -71,6 +71,20 @@ def test_bad_frames_wait_for_their_turn_without_tracebacks():
     assert held < 1500 * bad
 
 
+@pytest.mark.parametrize(("command", "reason"), [
+    ("cut line - --jobs 2", "'-' is standard input, which cannot be read in parts; name a file"),
+    ("stats line -", "'-' is standard input"),
+    ("index - --framer line", "'-' is standard input"),
+    ("repair - --framer line", "'-' is standard input"),
+    ("index sample:dns --framer line", "sample:dns comes with framestream and is only read; name a file of your own"),
+    ("repair sample:dns --framer line", "sample:dns comes with framestream and is only read"),
+])  # fmt: skip
+def test_what_is_no_file_to_read_in_parts_is_told(framestream, command, reason):
+    printed = framestream(*command.split())
+    assert (2, "") == (printed.status, printed.out)
+    assert reason in printed.err
+
+
 def test_stats_count_frames_and_draw_their_sizes(framestream, tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"a\n" * 60 + b"b" * 100 + b"\n" + b"\xff\n")

@@ -198,6 +198,21 @@ async def test_an_asynchronous_generator_that_a_cancellation_ended_has_not_reach
 
 
 @once
+async def test_an_asynchronous_generator_that_somebody_else_waits_for_has_not_ended() -> None:
+    async def source() -> AsyncIterator[bytes]:
+        await arrived.wait()
+        yield b"theirs"
+        yield b"one\n"
+
+    arrived, given = asyncio.Event(), source()
+    frames = aiter_frames(given, Lines())
+    theirs = await begun(anext(given))
+    await raised(RuntimeError, anext, frames, match="already running")
+    arrived.set()
+    assert (await theirs, await gather(frames)) == (b"theirs", [b"one"])
+
+
+@once
 async def test_closing_the_frames_closes_a_generator_and_ends_the_iteration() -> None:
     async def source() -> AsyncIterator[bytes]:
         try:

@@ -17,6 +17,7 @@ It is never wrong. At worst, if no chain meets another, it is as slow as reading
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import threading
 import time
@@ -28,7 +29,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from framestream.archives.split import Reader, Split
-from framestream.errors import FramingError, WorkerError, check_count
+from framestream.errors import FramingError, WorkerError, check_count, check_function, describe_error
 
 R = TypeVar("R")
 
@@ -284,11 +285,19 @@ def process(splits: Iterable[Split], function: Callable[[Reader], R], *, jobs: i
     Raises:
         FramingError, PayloadError: what ended the reading of a split, after the results of those before it.
         ArchiveError: a file cannot be read, or has changed.
+        ValueError: the function or the framer cannot be pickled.
         WorkerError: a process was killed, or could not start. On Linux, processes are copies of one that has a
             single thread; otherwise each imports the script again, so a script must call this under
             ``if __name__ == "__main__":``.
     """
     check_count("jobs", jobs, least=1)
+    check_function("function", function)
     splits = list(splits)
     _check_whole(splits)
+    if jobs > 1:
+        try:
+            pickle.dumps((function, splits[:1]))
+        except Exception as error:
+            # The pool's own thread would meet it, and then may wait for ever.
+            raise ValueError(f"{function!r} cannot be sent to another process: {describe_error(error)}") from error
     return Process(splits, function, jobs)

@@ -110,6 +110,8 @@ class FirstOf(Framer[T]):
 
     alternatives: Annotated[tuple[ReadCondition[T], ...], "The framers to choose from, in order."]
 
+    _fitting: dict[int, list[tuple[int, ReadCondition[T]]]] = field(init=False, repr=False, compare=False)
+
     def __init__(self, *alternatives: ReadCondition[T]) -> None:
         if not alternatives:
             raise ValueError("there must be at least one alternative")
@@ -123,6 +125,7 @@ class FirstOf(Framer[T]):
             max_size=max(known) if len(known) == len(limits) else None,
             overhead=max(sniffed, *(each.overhead for each in alternatives)),
             can_be_empty=any(each.can_be_empty for each in alternatives),
+            _fitting={},
         )
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
@@ -150,8 +153,12 @@ class FirstOf(Framer[T]):
 
     def _whole(self, data: bytes, at: int, inner: Window) -> tuple[T, int] | None:
         inner.start = at
-        number = self._choose(inner)
-        return None if number is None else whole(self.alternatives[number], data, at, inner)
+        if (number := self._choose(inner)) is None:
+            return None
+        chosen = self.alternatives[number]
+        if isinstance(chosen, When) and number < len(self.alternatives) - 1:
+            chosen = chosen.condition  # the guard was asked, which that of the last alternative is not
+        return whole(chosen, data, at, inner)
 
     def _choose(self, window: Window) -> int | None:
         """Return which alternative is to read the frame that begins here; None if that is undecided.
@@ -159,7 +166,13 @@ class FirstOf(Framer[T]):
         What is more than the first bytes has no say, so that it does not matter when it arrives.
         """
         data, start, stop = window.data, window.start, window.start + _SNIFFED
-        for number, alternative in enumerate(self.alternatives[:-1]):
+        first = data[start] if start < len(data) else -1
+        if (fitting := self._fitting.get(first)) is None:
+            # Guards are asked about each first byte once: from then on, those that it does not fit cost nothing.
+            byte, every = data[start : start + 1], enumerate(self.alternatives[:-1])
+            fitting = [at for at in every if not isinstance(at[1], When) or at[1].fits(byte, 0) is not False]
+            self._fitting[first] = fitting
+        for number, alternative in fitting:
             if isinstance(alternative, When):
                 if (fits := alternative.fits(data, start)) is not False:
                     return number if fits else None

@@ -132,7 +132,11 @@ class Sender:
             self.check_can_write()
         size = len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))
         if self._max_size is not None and self.size + size > self._max_size:
-            raise BufferFull("write buffer is full", size=self.size + size, limit=self._max_size)
+            if self.state is SPENT and self.size:
+                self._send()  # a burst in one pass must not fill the buffer for a peer that reads
+                self.check_can_write()
+            if self.size + size > self._max_size:
+                raise BufferFull("write buffer is full", size=self.size + size, limit=self._max_size)
         receiver = self._receiver
         may_send = not self.size and 0 < size <= _MOST_TO_OFFER and self._barrier is None
         if may_send:
