@@ -249,7 +249,6 @@ class Receiver:
         if self.waiting:
             if self._missing > 0:
                 return
-            self._turn = TURN
             if self._in_bulk:
                 self._turn_ends = monotonic() + LONG
             self.waiting = False
