@@ -2,11 +2,11 @@
 
 import asyncio
 import random
-from dataclasses import dataclass
 from itertools import chain, product, repeat
 
 import pytest
 from cutting import growth_below
+from sample_conditions import Drawn
 from stream_pairs import (
     begun,
     by_batches,
@@ -30,13 +30,10 @@ from framestream import (
     Line,
     Mapped,
     Msgpack,
-    NeedMore,
     Nested,
-    ReadCondition,
     StreamClosed,
     iter_frames,
 )
-from framestream.framer import PADDING
 from framestream.stream.receiver import READ_AHEAD, TURN, kept_buffer
 from framestream.testing import Wire, memory_stream_pair
 from framestream.transport import PolledTransport
@@ -286,23 +283,11 @@ async def test_a_declared_size_is_not_allocated_before_bytes_arrive():
         reading.cancel()
 
 
-@dataclass(frozen=True)
-class Spaced(ReadCondition):
-    """To a newline; spaces in front are padding, each a piece of its own."""
-
-    def find(self, window):
-        data, start = window.data, window.start
-        if data[start : start + 1] == b" ":
-            return start, start, start + 1, PADDING
-        end = data.find(b"\n", window.resume)
-        return NeedMore(resume=len(data)) if end < 0 else (start, end, end + 1)
-
-
 TINY = [
     (Line(), b"\n" * 40_000, {}),
     (LengthPrefix(1, max_size=1), bytes(40_000), {}),
     (Nested(LengthPrefix(1), Msgpack()), b"\1\1" * 40_000, {}),
-    (Spaced(), b" " * 40_000 + b"\n", {}),
+    (Drawn(), b" " * 40_000 + b";", {}),
 ]
 BAD = Mapped(LengthPrefix(1), bytes.decode), b"\2\xff\xff" * 1000 + b"\0"
 PASSED_OVER = [
