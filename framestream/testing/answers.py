@@ -103,7 +103,7 @@ def _state(framer: ReadCondition[Any]) -> dict[str, str]:
 
 
 def check_value(suite: Suite) -> None:
-    """A framer can be hashed and copied, and equals its copy; what it says of itself is what the contract knows.
+    """A framer can be hashed and copied, and equals its copy.
 
     Make it @dataclass(frozen=True), with tuples instead of lists in its fields.
     """
