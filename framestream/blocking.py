@@ -35,7 +35,7 @@ from framestream.errors import StreamBusy
 from framestream.framer import Framer, ReadCondition
 from framestream.iterate import condition_of
 from framestream.net.connect import ConnectOptions
-from framestream.net.serve import check_handler
+from framestream.net.serve import ServeOptions, check_handler
 from framestream.net.sockets import open_stream
 from framestream.stream.options import StreamOptions
 from framestream.stream.stream import IOStream, ReadLimits, StreamStats
@@ -519,7 +519,7 @@ def serve(
     *,
     framer: ReadCondition[T] | str | None = None,
     send_framer: Framer[Any] | str | None = None,
-    **options: Any,
+    **options: Unpack[ServeOptions],
 ) -> Server:
     """Listen on a URL and run ``handler(stream)`` in a thread for each connection.
 

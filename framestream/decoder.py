@@ -979,9 +979,8 @@ class FrameDecoder:
             first, stop, end = found
             size = end - start
             if start <= first <= stop <= end and 0 < size <= limit:
-                is_near = size <= have and type(head) is bytes
-                if is_near or size <= have + buffer.queued:
-                    if is_near:
+                if size <= have or size <= have + buffer.queued:
+                    if size <= have:
                         payload: bytes = head[first:stop]  # type: ignore[assignment]  # it is bytes
                     else:
                         payload = buffer.look(first, stop) if is_lent else buffer.peek(stop - first, at=first - start)
@@ -993,7 +992,7 @@ class FrameDecoder:
                     # Here, each call would cost a tenth of a small frame.
                     self._start, self._size, self._batch = buffer.base + start, size, None
                     self._cut += 1
-                    if is_near:
+                    if size <= have:
                         buffer.pos = end
                     else:
                         buffer.drop(size)
@@ -1207,7 +1206,7 @@ class FrameDecoder:
         """
         frame, buffer = self._frame, self._buffer
         head, start = buffer.head, buffer.pos
-        if type(head) is bytearray or condition.can_be_empty:
+        if condition.can_be_empty:
             return []
         data, at, last = head, start, self._eof and not buffer.queued
         if len(head) - start > most:
@@ -1274,6 +1273,7 @@ class FrameDecoder:
             self._other, self.condition = self.condition, condition
             if frame.state is SEARCHING or frame.state is KNOWN:
                 self._buffer.close_place()
+                self._buffer.advance(0)  # the head of a frame that nothing is known of is no bytearray
                 frame.reset()
 
     def _limit(self, condition: ReadCondition[Any], max_size: int | None) -> int:

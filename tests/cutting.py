@@ -1,15 +1,17 @@
-"""Feed chunks to a decoder and collect what comes out."""
+"""Feed chunks to a decoder, and collect what comes out; bound what something costs."""
 
 from __future__ import annotations
 
 import re
+import tracemalloc
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import strategies as st
 
 from framestream.decoder import END, FRAME_END, NEED_DATA, FrameDecoder
 from framestream.errors import FramestreamError, FrameTooLarge, FramingError, IncompleteFrame, PayloadError
@@ -17,8 +19,7 @@ from framestream.errors import FramestreamError, FrameTooLarge, FramingError, In
 if TYPE_CHECKING:
     from framestream.framer import Framer, ReadCondition
 
-BOOLEANS = st.booleans()
-WAYS = st.sampled_from(["next_frame", "next_batch"])
+FEEDS = ["data", "borrow", "place"]
 
 
 def frames(
@@ -69,12 +70,36 @@ def is_event(said: Any) -> bool:
     return isinstance(said, tuple) and isinstance(said[0], str)
 
 
+class Feeder:
+    """Feed a decoder as streams do: whole chunks, a buffer that is lent, or the place that the decoder has."""
+
+    def __init__(self, decoder: FrameDecoder) -> None:
+        self.decoder = decoder
+        self.lent = bytearray()
+
+    def feed(self, data: bytes, way: str) -> None:
+        if way == "borrow":
+            self.lent = bytearray(data)
+            self.decoder.borrow(memoryview(self.lent))
+            return
+        while way == "place" and data and (place := self.decoder.get_buffer()) is not None:
+            size = min(len(place), len(data))
+            place[:size] = data[:size]
+            self.decoder.buffer_updated(size)
+            data = data[size:]
+        self.decoder.receive_data(data)
+
+    def settle(self) -> None:
+        """The buffer that is lent is about to be used again."""
+        self.decoder.settle()
+        self.lent[:] = bytes(len(self.lent))
+
+
 def told_by(
     condition: ReadCondition[Any],
     chunks: list[bytes],
-    way: str,
-    *,
-    draw: Any = None,
+    *ways: str,
+    chance: Random | None = None,
     takes: bool = False,
     **options: Any,
 ) -> tuple[list[Any], list[Any], list[Any], bytes, list[Any]]:
@@ -84,8 +109,9 @@ def told_by(
     frame, the size it declared, how many bytes of it were skipped); what is left over; the messages.
 
     Args:
-        way: the method that is asked, or ``mixed`` for one that `draw` chooses each time.
-        draw: also chooses whether the end is known before the last chunk is read.
+        ways: the methods that are asked; ``pop`` takes a frame that was cut ahead.
+        chance: chooses among them each time, how each chunk is fed, whether it is read to its end before the next
+            comes, and whether the end is known before the last chunk is read.
         takes: bad frames are told to `on_payload_error`.
     """
     out: list[Any] = []
@@ -103,13 +129,23 @@ def told_by(
         on_payload_error=refuse if takes else None,
         **options,
     )
+    wire, feeder = b"".join(chunks), Feeder(decoder)
     parts, is_broken = b"", False
     for number, chunk in enumerate([*chunks, None], 1):
-        decoder.receive_eof() if chunk is None else decoder.receive_data(chunk)
-        if number == len(chunks) and draw and draw(BOOLEANS):
+        if chunk is None:
             decoder.receive_eof()
-        while not is_broken:
-            method = draw(WAYS) if way == "mixed" else way
+        else:
+            feeder.feed(chunk, chance.choice(FEEDS) if chance else "data")
+        if number == len(chunks) and chance and chance.random() < 0.5:
+            decoder.receive_eof()
+        while not is_broken and (decoder.eof or not chance or chance.random() < 0.8):
+            way = chance.choice(ways) if chance else ways[0]
+            way = "next_part" if decoder.streaming else way
+            if way == "pop" and decoder.ahead and decoder.condition is condition:
+                out.append(decoder.ahead.pop())
+                places.append(decoder.frame_span)
+                continue
+            method = "next_frame" if way == "pop" else way
             try:
                 asked = condition if len(out) % 3 else replace(condition)  # an equal one is as good
                 answer: Any = getattr(decoder, method)(asked)
@@ -137,11 +173,24 @@ def told_by(
             out += frames
             places += [None] * (len(frames) - 1) + [decoder.frame_span]
             parts = b""
+        if chance and chance.random() < 0.5 and not (decoder.streaming or decoder.skipping):
+            check(decoder, wire)
+            assert any(map(is_event, out)) or decoder.stats.frames == len(out)
+        feeder.settle()
         if decoder.eof:
             break
     errors = [each[0] for each in out if is_event(each)]
     assert decoder.stats.payload_errors == errors.count("PayloadError")
     return out, places, discards, decoder.leftover, said
+
+
+def check(decoder: FrameDecoder, wire: bytes) -> None:
+    """Check what a decoder says of its place in these bytes: looking changes nothing."""
+    assert decoder.offset + decoder.buffered == decoder.received <= len(wire)
+    assert decoder.held == decoder.buffered or decoder.ahead
+    assert decoder.held >= decoder.buffered
+    assert decoder.missing >= 1
+    assert decoder.peek(9) == wire[decoder.offset : decoder.received][:9]
 
 
 def error(condition: ReadCondition[Any], *chunks: bytes) -> FramestreamError:
@@ -155,3 +204,15 @@ def wire(framer: Framer[Any], *frames: Any) -> bytes:
     """Return the bytes that carry these frames."""
     encoded: Iterable[Any] = map(framer.encode, frames)
     return b"".join(each if isinstance(each, bytes | bytearray | memoryview) else b"".join(each) for each in encoded)
+
+
+@contextmanager
+def growth_below(limit: float) -> Iterator[None]:
+    """Python allocates no more than this inside the block, at any time."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        yield
+        assert tracemalloc.get_traced_memory()[1] - before < limit
+    finally:
+        tracemalloc.stop()

@@ -97,6 +97,11 @@ TouchesTheWindow = faulty(
     "TouchesTheWindow", find=after(lambda found, w: setattr(w, "resume", len(w.data)) or found, NeedMore)
 )
 MemoIsConsumed = faulty("MemoIsConsumed", find=lambda _, w: counting(w, w.memo if w.memo else [0]))
+# Moves the frame on by itself, or takes it out of the data.
+MovesTheStart = faulty("MovesTheStart", find=after(lambda found, w: setattr(w, "start", found[2]) or found, tuple))
+EmptiesTheWindow = faulty(
+    "EmptiesTheWindow", find=after(lambda found, w: (type(w.data) is bytearray and w.data.clear()) or found, tuple)
+)
 # Loses a delimiter that is cut in half by a chunk.
 ChunkDependent = faulty("ChunkDependent", find=lambda _, w: cr_lf(w, w.resume, resume=len(w.data), settled=None))
 # Reports the first half of a delimiter as payload.
@@ -117,6 +122,9 @@ SplitsOtherwise = faulty(
 )
 SplitsFromZero = faulty("SplitsFromZero", split=lambda _, w: (w.data.split(b"\r\n")[:-1], w.data.rfind(b"\r\n") + 2))
 SplitRaises = faulty("SplitRaises", split=lambda self, w: w.data[w.start :].split(b"\r\n")[1] and Lines.split(self, w))
+SplitsToATuple = faulty("SplitsToATuple", split=lambda self, w: (tuple(Lines.split(self, w)[0]), w.start))
+SplitsToBytes = faulty("SplitsToBytes", split=lambda _, w: w.data[w.start :].split(b"\r\n"))
+SplitsToTheRest = faulty("SplitsToTheRest", split=lambda _, w: ([], w.data))
 # Fails for an empty payload, which is a good one, or for one that it refuses rightly.
 DecodeFails = faulty("DecodeFails", decode=lambda _, payload: bytes([payload[0]]) + payload[1:])
 Picky = faulty("Picky", decode=lambda _, payload: refuse("?", KeyError) if payload.startswith(b"?") else payload)
@@ -139,6 +147,13 @@ LosesInEncoding = faulty("LosesInEncoding", encode=lambda _, frame: frame + b"\r
 EncodesToText = faulty("EncodesToText", encode=lambda _, frame: frame.decode("latin-1") + "\r\n")
 EncodesNothing = faulty("EncodesNothing", encode=lambda *_: refuse("not today", EncodeError))
 EncodeFails = faulty("EncodeFails", encode=lambda *_: refuse("codec", KeyError))
+# Writes what it does not take itself, or leaves its mark on what it is given.
+IgnoresItsLimit = faulty("IgnoresItsLimit", max_size=9)
+EncodeChanges = faulty(
+    "EncodeChanges",
+    decode=lambda _, payload: [payload],
+    encode=lambda self, frame: Lines.encode(self, frame.pop() if type(frame) is list and frame else None),
+)
 # Is no value.
 Unhashable = faulty("Unhashable", __hash__=None)
 EqualsNothing = faulty("EqualsNothing", __eq__=lambda self, other: self is other, __hash__=object.__hash__)
@@ -172,6 +187,16 @@ RescansByRegex = faulty(
         (w.start, *match.span()) if (match := re.compile(rb"\r\n").search(w.data, w.start)) else NeedMore()
     ),
 )
+
+
+class CountsInASlot(Lines):
+    """Counts where `vars` shows nothing."""
+
+    __slots__ = ("asked",)
+
+    def find(self, window: Window) -> Any:
+        object.__setattr__(self, "asked", getattr(self, "asked", 0) + 1)
+        return super().find(window)
 
 
 @dataclass
@@ -254,6 +279,20 @@ class IndexErrorWhenShort(Counted):
     def find(self, window: Window) -> Span | NeedMore:
         size = 2 + window.data[window.start] + window.data[window.start + 1]
         return window.start + 2, window.start + size, window.start + size
+
+
+@dataclass(frozen=True)
+class Pairs(Framer[bytes]):
+    """Two bytes, and takes two items of any width for two bytes."""
+
+    def find(self, window: Window) -> Span | NeedMore:
+        return window.start, window.start + 2, window.start + 2
+
+    def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
+        bytes_of(frame)
+        if len(frame) != 2:
+            raise EncodeError("a frame has two bytes")
+        return bytes(frame)
 
 
 class CountsItems(Counted):

@@ -35,15 +35,23 @@ class LoopWithoutPolling(asyncio.SelectorEventLoop):
 class LoopWithoutWaiting(asyncio.SelectorEventLoop):
     """A loop that never waits: where it would, its clock jumps to the next timer.
 
-    Real time has no say, so limits of time can be tested exactly and at once.
+    Real time has no say, so limits of time can be tested exactly and at once. Only for a thread, such as one that
+    resolves a name, does it wait, and no time passes meanwhile.
     """
 
     def __init__(self):
         super().__init__(_Impatient(self))
         self.now = 1000.0
+        self.in_threads = set()
 
     def time(self):
         return self.now
+
+    def run_in_executor(self, *arguments):
+        future = super().run_in_executor(*arguments)
+        self.in_threads.add(future)
+        future.add_done_callback(self.in_threads.discard)
+        return future
 
 
 class _Impatient(selectors.DefaultSelector):
@@ -54,7 +62,7 @@ class _Impatient(selectors.DefaultSelector):
         self.loop = loop
 
     def select(self, timeout=None):
-        if timeout is None:
+        if timeout is None or (timeout and self.loop.in_threads):
             return super().select()
         ready = super().select(0)
         if not ready:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import logging
 import os
 import signal
@@ -28,7 +29,10 @@ from framestream import (
     StreamTimeout,
     UnknownFramerError,
     blocking,
+    serve,
 )
+from framestream.net.serve import ServeOptions
+from framestream.stream.options import StreamOptions
 
 
 def echo(stream):
@@ -311,6 +315,12 @@ def test_a_handler_has_to_be_a_function_that_waits():
     for handler, words in ((asynchronous, "coroutine function"), (None, "must be a function")):
         refused(TypeError, blocking.serve, handler, HERE, match=words)
     refused(TypeError, blocking.serve, echo, HERE, max_frames=3, match="max_frames")
+
+
+def test_a_blocking_server_has_each_option_of_the_other():
+    named = {"handler", "url", "framer", "send_framer"}
+    of_serve = inspect.signature(serve).parameters.keys() | StreamOptions.__annotations__.keys()
+    assert of_serve - named - {"stream_options"} == ServeOptions.__annotations__.keys()
 
 
 def test_a_server_ends_by_ctrl_c():

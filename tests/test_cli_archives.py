@@ -25,7 +25,6 @@ def file(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("options", [
     "",
     "--on-oversize close",
@@ -35,10 +34,12 @@ def file(tmp_path):
     "--on-oversize discard",
     "--on-oversize truncate",
 ])  # fmt: skip
-def test_bad_frames_and_broken_files_end_the_same(framestream, file, options, jobs):
-    one = framestream("cut", "length-prefix:2,max=4", file, *options.split())
-    several = framestream("cut", "length-prefix:2,max=4", file, *options.split(), "--jobs", jobs)
-    assert (one.status, one.raw, one.err) == (several.status, several.raw, several.err)
+def test_bad_frames_and_broken_files_end_the_same(framestream, file, options):
+    command = ("cut", "length-prefix:2,max=4", file, *options.split())
+    one = framestream(*command)
+    for jobs in (1, 2):
+        several = framestream(*command, "--jobs", jobs)
+        assert (one.status, one.raw, one.err) == (several.status, several.raw, several.err)
 
 
 @pytest.mark.parametrize(("options", "complaints"), [
@@ -69,6 +70,20 @@ def test_bad_frames_wait_for_their_turn_without_tracebacks():
         tracemalloc.stop()
     assert bad == sum(isinstance(piece, PayloadError) for piece in done)
     assert held < 1500 * bad
+
+
+@pytest.mark.parametrize(("command", "reason"), [
+    ("cut line - --jobs 2", "'-' is standard input, which cannot be read in parts; name a file"),
+    ("stats line -", "'-' is standard input"),
+    ("index - --framer line", "'-' is standard input"),
+    ("repair - --framer line", "'-' is standard input"),
+    ("index sample:dns --framer line", "sample:dns comes with framestream and is only read; name a file of your own"),
+    ("repair sample:dns --framer line", "sample:dns comes with framestream and is only read"),
+])  # fmt: skip
+def test_what_is_no_file_to_read_in_parts_is_told(framestream, command, reason):
+    printed = framestream(*command.split())
+    assert (2, "") == (printed.status, printed.out)
+    assert reason in printed.err
 
 
 def test_stats_count_frames_and_draw_their_sizes(framestream, tmp_path):

@@ -50,9 +50,12 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
         (faulty.Preallocates(), COUNTED_3, "declared-sizes", "allocates memory for a size that a frame merely"),
         (faulty.SplitsWithCopies(), LINES, "many-frames", "split looks at the same bytes again"),
         (faulty.KeepsState(), LF_LINES, "purity", "find keeps state in self: asking changes the attribute"),
+        (faulty.CountsInASlot(), LINES, "purity", "asking changes the attribute asked"),
         (faulty.KeepsStateElsewhere(), LONG_LINES, "purity", "disturb each other"),
         (faulty.MemoIsConsumed(), LINES, "purity", "answers differently when it is asked the same"),
         (faulty.TouchesTheWindow(), LINES, "purity", "find changes the window"),
+        (faulty.MovesTheStart(), LINES, "purity", "find changes the window"),
+        (faulty.EmptiesTheWindow(), LINES, "purity", "find changes the window"),
         (faulty.Unhashable(), LINES, "value", "it cannot be hashed"),
         (faulty.EqualsNothing(), LINES, "value", "it does not equal its own copy"),
         (faulty.Greedy(), {b"123": [b"123"]}, "final", "find is greedy"),
@@ -63,6 +66,9 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
         (faulty.SplitsOtherwise(), LINES, "split", "split disagrees with find"),
         (faulty.SplitsFromZero(), LINES, "split", "split disagrees with find"),
         (faulty.SplitRaises(), LINES, "split", "split raises IndexError"),
+        (faulty.SplitsToATuple(), LINES, "split", "something else than a list of frames and an index"),
+        (faulty.SplitsToBytes(), LINES, "split", "split raises ValueError: too many values"),
+        (faulty.SplitsToTheRest(), LINES, "split", "split returns something else than a list of frames and an"),
         (faulty.ChunkDependent(), LINES, "chunking", "this chunking gives another transcript"),
         (faulty.AbsoluteMemo(), LINES, "purity", "depends on where in window.data the frame begins"),
         (faulty.AsksForTooMuch(), COUNTED, "final", "NeedMore asks for 7 bytes of a frame of 5"),
@@ -74,6 +80,10 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
         (faulty.TrustsItsCaller(), LINES, "foreign-frames", "encode raises TypeError"),
         (faulty.WritesAnything(), LINES, "foreign-frames", "what encode writes cannot be read"),
         (faulty.CountsItems(), COUNTED, "foreign-frames", "what encode writes cannot be read"),
+        (faulty.Pairs(), {b"abcd": [b"ab", b"cd"]}, "foreign-frames", "what encode writes cannot be read"),
+        (faulty.IgnoresItsLimit(), {b"one\r\n": [b"one"]}, "round-trip", "above its own limit of 9 bytes"),
+        (faulty.faulty("Small", max_size=4)(), LINES, "examples", "an example is above its own limit of 4 bytes"),
+        (faulty.EncodeChanges(), {b"one\r\n": [[b"one"]]}, "round-trip", "encode changes the frame that it is given"),
         (faulty.SettlesTooMuch(), LINES, "final", "settled=4, but it ends at 3"),
         (faulty.SettlesTheHeader(), {b"ab;": [b"b"]}, "final", "but the payload begins at 1"),
         (faulty.ForgetsWhatWasTaken(), {b"<ab>": [b"ab"]}, "chunking", "read in parts"),
@@ -98,6 +108,7 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
             "looks at the same bytes again and again",
         ),
         (faulty.start(faulty.starts_somewhere_else_the_second_time), LINES, "find-start", "answers differently"),
+        (faulty.start(lambda *_: NeedMore()), LINES, "find-start", "find_start wants more at the end"),
         (faulty.start(lambda *_: None), LINES, "find-start", "find_start returns None"),
         (faulty.start(lambda *_: {}[1]), LINES, "find-start", "find_start raises KeyError"),
         (faulty.start(lambda found, _: found, find_start=ReadCondition.find_start), LINES, "find-start", "raises Not"),
@@ -111,6 +122,48 @@ def test_defect_is_named(framer: ReadCondition[Any], examples: Any, check: str, 
     assert error.hint
     assert error.defect in str(error)
     assert f"mend:     {error.hint}" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "wanted"),
+    [
+        ("overhead", None, "a number of bytes"),
+        ("overhead", -1, "a number of bytes"),
+        ("lookbehind", 1.5, "a number of bytes"),
+        ("max_size", "64KiB", "a number of bytes, or None"),
+        ("max_size", -1, "a number of bytes, or None"),
+        ("can_be_empty", None, "True or False"),
+        ("synchronises", "exactly", "'exact', 'likely' or None"),
+    ],
+)
+def test_an_attribute_of_another_kind_is_named(attribute: str, value: Any, wanted: str) -> None:
+    error = failure(faulty.faulty("Odd", **{attribute: value})(), examples=LINES)
+    assert (error.check, error.defect, error.expected) == ("value", f"{attribute} is {value!r}", wanted)
+
+
+@pytest.mark.parametrize(
+    ("material", "told"),
+    [
+        ({"examples": {"a\r\n": ["a"]}}, "examples: ('a\\r\\n', ['a']) is not bytes with the list of their frames"),
+        ({"examples": {5: [b"a"]}}, "examples: (5, [b'a']) is not bytes with"),
+        ({"examples": {b"a\r\n": b"a"}}, "examples: (b'a\\r\\n', b'a') is not bytes with"),
+        ({"examples": {b"a\r\n": None}}, "examples: (b'a\\r\\n', None) is not bytes with"),
+        ({"examples": [b"a\r\n"]}, "examples: b'a\\r\\n' is not bytes with"),
+        ({"examples": b"a\r\n"}, "examples: 97 is not bytes with"),
+        ({"examples": (b"a\r\n", [b"a"])}, "examples: b'a\\r\\n' is not bytes with"),
+        ({"malformed": b"a"}, "malformed: 97 is not bytes, perhaps with a text of their error"),
+        ({"malformed": ["a"]}, "malformed: 'a' is not bytes, perhaps with"),
+        ({"malformed": {b"a": 5}}, "malformed: (b'a', 5) is not bytes, perhaps with"),
+        ({"incomplete": b"a"}, "incomplete: 97 is not bytes"),
+        ({"incomplete": "a"}, "incomplete: 'a' is not bytes"),
+        ({"incomplete": [(b"a", "b")]}, "incomplete: (b'a', 'b') is not bytes"),
+        ({"slow_frame": 5}, "slow_frame: 5 is neither bytes nor a function that makes bytes of a size"),
+    ],
+)
+def test_test_material_of_another_kind_is_named(material: Any, told: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        check_framer(faulty.Lines(), **({"examples": LINES} | material))
+    assert str(caught.value).startswith(told)
 
 
 @pytest.mark.parametrize(
@@ -242,15 +295,16 @@ EXAMPLES = {"examples": LINES}
         (faulty.Checked(), "malformed", {"malformed": {b"no?": "no exclamation mark"}}, "None"),
         (faulty.Checked(), "malformed", {"malformed": [b"no?", (b"no?", "mark")]}, "None"),
         (faulty.Checked(), "malformed", {"malformed": {b"no?": "checksum"}}, "another reason"),
-        (faulty.Checked(), "malformed", {"malformed": [b"ok!"]}, "are accepted"),
+        (faulty.Checked(), "malformed", {"malformed": [b"ok!"]}, "are accepted, got no error"),
         (faulty.Checked(), "malformed", {"malformed": [b"ok"]}, "are accepted"),
         (faulty.Checked(), "incomplete", {"incomplete": [b"ok", b"ok!o"]}, "None"),
-        (faulty.Checked(), "incomplete", {"incomplete": [b"ok!"]}, "got None"),
+        (faulty.Checked(), "incomplete", {"incomplete": [b"ok!"]}, "got no error"),
         (faulty.Checked(), "incomplete", {"incomplete": [b"no?"]}, "got FramingError"),
         (faulty.Rescans(), "linear-cost", {"slow_frame": LONG}, "find rescans"),
         (faulty.Lines(), "linear-cost", {"slow_frame": LONG}, "None"),
         (faulty.Rescans(), "linear-cost", {"slow_frame": slow_if_short}, "find rescans"),
         (faulty.Lines(), "linear-cost", {"slow_frame": lambda size: b"x\r\n" * size}, "does not make one frame"),
+        (faulty.Lines(), "linear-cost", {"slow_frame": lambda size: "x" * size}, "does not make one frame, got 'xxx"),
         (faulty.IndexErrorWhenShort(), "malformed", {"malformed": [b"\0"]}, "the decoder refuses it"),
         (faulty.IndexErrorWhenShort(), "truncation", {"examples": SHORT}, "find raises IndexError"),
         (faulty.AbsoluteResume(), "purity", EXAMPLES, "depends on where in window.data"),
@@ -313,6 +367,17 @@ def test_without_any_frame_no_promise_about_frames_counts_as_kept() -> None:
         assert kept - {"spec-string", "spoilt-bytes", "find-start"} == known | refuses
 
 
+class Bare:
+    """A frame that has neither an equal nor a text of its own."""
+
+
+class Mute(Bare):
+    """A frame without a text."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
 class Incomparable:
     """A frame that cannot be compared, as an array cannot."""
 
@@ -331,6 +396,11 @@ def test_frames_that_equal_nothing_are_compared_by_their_repr() -> None:
     assert failure(nan, examples={b"1\r\n": [1.0]}).check == "examples"
     odd = faulty.faulty("Odd", decode=lambda *_: Incomparable())()
     check_framer(odd, examples={b"1\r\n": [Incomparable()]})
+    for kind in (Bare, Mute):
+        bare = faulty.faulty("Bare", decode=lambda *_, kind=kind: kind())()
+        error = failure(bare, malformed=[b"1\r\n"])
+        assert error.defect == f"frames of class {kind.__name__} cannot be compared"
+        assert error.hint.startswith("give the class an ==")
 
 
 def test_decode_may_break_the_stream_under_every_chunking() -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import pytest
+from cutting import Feeder, growth_below
 
 from framestream import (
     END,
@@ -177,75 +176,47 @@ def test_what_stands_before_a_bad_frame_is_loaded_at_most_twice() -> None:
     assert len(loaded) <= 2 * 302
 
 
+# A frame in chunks: the first, the size and number of those between, the last; how much may be examined and copied.
+LARGE: dict[str, tuple[ReadCondition[Any], bytes, int, int, bytes, float, float]] = {
+    "searched": (Delimiter(b"\n"), b"", 1024, 8192, b"\n", 8.1 * MIB, 8.1 * MIB),
+    "declared": (LengthPrefix(), sized(MIB) + bytes(4092), 4096, 255, bytes(4), 8192, 8192),
+    "huge": (LengthPrefix(), sized(64 * MIB), 1 << 16, 1024, b"", 16, 0),
+}
+
+
+@pytest.mark.parametrize("asks_for_place", [False, True])
 @pytest.mark.parametrize("method", ["next_frame", "next_batch"])
-def test_an_8_mib_delimited_frame_in_1_kib_chunks_is_examined_once_and_copied_once(method: str) -> None:
-    counting = Counting(Delimiter(b"\n"))
-    decoder = FrameDecoder(max_frame_size=16 * MIB)
-    chunk = b"x" * 1024
-    for _ in range(8192):
+@pytest.mark.parametrize("name", list(LARGE))
+def test_a_large_frame_is_examined_and_copied_once_besides_its_delivery(
+    name: str, method: str, asks_for_place: bool
+) -> None:
+    condition, first, size, number, last, examined, copied = LARGE[name]
+    counting, decoder = Counting(condition), FrameDecoder(max_frame_size=64 * MIB)
+    for chunk in (first, *[bytes(size)] * number, last):
+        if asks_for_place:
+            decoder.get_buffer()  # and does not use it
         decoder.receive_data(chunk)
-        assert getattr(decoder, method)(counting) is NEED_DATA
-    decoder.receive_data(b"\n")
-    assert getattr(decoder, method)(counting) is not NEED_DATA
-    assert counting.examined <= 1.01 * 8 * MIB
-    assert decoder.stats.copied <= 1.01 * 8 * MIB
-
-
-def test_a_64_mib_length_prefixed_frame_is_copied_once() -> None:
-    counting = Counting(LengthPrefix())
-    decoder = FrameDecoder(max_frame_size=64 * MIB)
-    decoder.receive_data((64 * MIB).to_bytes(4, "big"))
-    chunk = b"x" * 65536
-    for _ in range(1024):
-        assert decoder.next_frame(counting) is NEED_DATA
-        decoder.receive_data(chunk)
-    assert len(decoder.next_frame(counting)) == 64 * MIB
-    assert counting.asked == 1
-    assert decoder.stats.copied == 0  # besides the one that is delivered
-
-
-def test_a_large_frame_is_copied_once_though_its_place_is_not_used() -> None:
-    decoder, wire = FrameDecoder(), sized(MIB) + bytes(MIB)
-    for at in range(0, len(wire), 4096):
-        decoder.get_buffer()
-        decoder.receive_data(wire[at : at + 4096])
-        frame = decoder.next_frame(LengthPrefix())
-    assert len(frame) == MIB
-    assert decoder.stats.copied <= 8192
-
-
-@contextmanager
-def growth_below(limit: float) -> Iterator[None]:
-    """Python allocates no more than this inside the block, at any time."""
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        yield
-        assert tracemalloc.get_traced_memory()[1] - before < limit
-    finally:
-        tracemalloc.stop()
+        getattr(decoder, method)(counting)
+    assert decoder.stats.frames == 1
+    assert counting.examined <= examined
+    assert decoder.stats.copied <= copied + size * asks_for_place
 
 
 @pytest.mark.parametrize("read", ["next_frame", "next_batch", "late"])
-@pytest.mark.parametrize("feed", ["receive_data", "get_buffer", "borrow"])
+@pytest.mark.parametrize("feed", ["data", "place", "borrow"])
 @pytest.mark.parametrize("name", ["length-prefix", "line"])
 def test_bytes_that_trickle_in_take_little_more_than_themselves(name: str, feed: str, read: str) -> None:
     condition, wire = SLOW[name](4_000)
-    decoder, kept = FrameDecoder(), bytearray(1)
-    ask = partial(decoder.next_batch if read == "next_batch" else decoder.next_frame, condition)
+    decoder = FrameDecoder()
+    feeder, ask = (
+        Feeder(decoder),
+        partial(decoder.next_batch if read == "next_batch" else decoder.next_frame, condition),
+    )
     with growth_below(2.5 * len(wire) + 32_768):
         for byte in wire[:-1]:
-            kept[0] = byte
-            if feed == "borrow":
-                decoder.borrow(memoryview(kept))
-                decoder.settle()
-            elif feed == "get_buffer" and (place := decoder.get_buffer()) is not None:
-                place[:1] = kept
-                decoder.buffer_updated(1)
-            else:
-                decoder.receive_data(kept)
-            if read != "late":
-                assert ask() is NEED_DATA
+            feeder.feed(bytes([byte]), feed)
+            feeder.settle()
+            assert read == "late" or ask() is NEED_DATA
         assert ask() is NEED_DATA
     decoder.receive_data(wire[-1:])
     assert ask() is not NEED_DATA

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from cutting import told_by
-from sample_conditions import Bracketed, Lines, Number, Plain, Prefixed, Rest, Silent, Upper, cut, prefixed
+from sample_conditions import Bracketed, Drawn, Lines, Number, Plain, Prefixed, Rest, Silent, cut, prefixed
 
 from framestream import (
     END,
@@ -49,47 +49,6 @@ def fed(*chunks: bytes, eof: bool = False, **options: Any) -> FrameDecoder:
 
 
 @dataclass(frozen=True)
-class Words(ReadCondition[bytes]):
-    """To a dot, with no zero byte before it; spaces and ``#...$`` between are nobody's. Settles what it has seen."""
-
-    def find(self, window: Window) -> Any:
-        data, start = window.data, window.start
-        if not window.taken and data[start : start + 1] == b" ":
-            return start, start, start + 1, PADDING
-        if not window.taken and data[start : start + 1] == b"#":
-            end = data.find(b"$", start)
-            return NeedMore() if end < 0 else (start, start, end + 1, PADDING)
-        end = data.find(b".", window.resume)
-        zero = data.find(b"\0", window.resume, len(data) if end < 0 else end)
-        if zero >= 0:
-            raise FramingError("a zero byte", position=zero)
-        return NeedMore(resume=len(data), settled=len(data)) if end < 0 else (start, end, end + 1)
-
-
-@dataclass(frozen=True)
-class Letters(ReadCondition[bytes]):
-    """To a dot; what comes before question marks is settled, and they are not."""
-
-    def find(self, window: Window) -> Any:
-        data, end = window.data, window.data.find(b".", window.start)
-        settled = max(len(bytes(data).rstrip(b"?")), window.start)
-        return NeedMore(settled=settled) if end < 0 else (window.start, end, end + 1)
-
-
-@dataclass(frozen=True)
-class Counted(ReadCondition[str]):
-    """One byte of length, the payload as ASCII, and ``--``, which the decoder checks."""
-
-    overhead = 3
-
-    def find(self, window: Window) -> Any:
-        if len(window.data) <= window.start:
-            return NeedMore()
-        stop = window.start + 1 + window.data[window.start]
-        return (window.start + 1, stop, stop + 2, Decode(lambda payload: payload.decode("ascii"), trailer=b"--"))
-
-
-@dataclass(frozen=True)
 class Dotted(ReadCondition[bytes]):
     """Words of one letter, of which the last one is a dot."""
 
@@ -115,6 +74,8 @@ class OrEnd(ReadCondition[bytes]):
 
 # What a stream gives by a condition, as `told_by` has it: frames and errors; what was discarded; how
 # much is left over.
+WORDS = Drawn(settles=True)
+COUNTED = Drawn("declared", trailer=b"--", overhead=3)
 SMALL = {"max_frame_size": 5}
 LONG = prefixed(b"ok", b"far too long", b"fine")
 DISCARD: dict[str, Any] = {**SMALL, "on_oversize": "discard"}
@@ -142,16 +103,16 @@ def bad(offset: int, payload: bytes) -> tuple[Any, ...]:
 CASES: dict[str, tuple[ReadCondition[Any], bytes, dict[str, Any], list[Any], list[Any], int]] = {
     "lines": (Lines(), b"one\n\ntwo\n", {}, [b"one", b"", b"two"], [], 0),
     "values": (Number(), b"12;345;", {}, [12, 345], [], 0),
-    "decoded by the span": (Upper(), prefixed(b"abc", b"def"), {}, ["ABC", "DEF"], [], 0),
+    "decoded by the span": (Drawn("declared", value="span"), b"3abc2de", {}, [b"ABC", b"DE"], [], 0),
     "padded frames": (Prefixed(2), prefixed(b"a", b"b", padding=b".."), {}, [b"a", b"b"], [], 0),
-    "padding": (Words(), b" one.  two.  ", {}, [b"one", b"two"], [], 0),
-    "padding beyond the limit": (Words(), b" " * 99 + b"ab." + b" " * 99, SMALL, [b"ab"], [], 0),
-    "padding in one piece": (Words(), b"#abc$ab.#$", SMALL, [b"ab"], [], 0),
-    "padding in one piece beyond the limit": (Words(), b"ab.#far too long$ab.", SMALL, [b"ab", large(3)], [], 17),
-    "padding and an end inside": (Words(), b"  ab", {}, [cut_off(2, 2)], [], 2),
-    "trailers": (Counted(), b"\3abc--\0--", {}, ["abc", ""], [], 0),
-    "a wrong trailer": (Counted(), b"\1a--" * 99 + b"\1b-;", {}, ["a"] * 99 + [refused(398)], [], 4),
-    "a trailer that is missing": (Counted(), b"\1a--\1b-", {}, ["a", cut_off(4, 3, 4)], [], 3),
+    "padding": (WORDS, b" one;  two;  ", {}, [b"ONE", b"TWO"], [], 0),
+    "padding beyond the limit": (WORDS, b" " * 99 + b"ab;" + b" " * 99, SMALL, [b"AB"], [], 0),
+    "padding in one piece": (WORDS, b"#abc$ab;#$", SMALL, [b"AB"], [], 0),
+    "padding in one piece beyond the limit": (WORDS, b"ab;#far too long$ab;", SMALL, [b"AB", large(3)], [], 17),
+    "padding and an end inside": (WORDS, b"  ab", {}, [cut_off(2, 2)], [], 2),
+    "trailers": (COUNTED, b"3abc--0--", {}, [b"ABC", b""], [], 0),
+    "a wrong trailer": (COUNTED, b"1a--" * 99 + b"1b-;", {}, [b"A"] * 99 + [refused(398)], [], 4),
+    "a trailer that is missing": (COUNTED, b"1a--1b-", {}, [b"A", cut_off(4, 3, 4)], [], 3),
     "the last is final": (Dotted(), b"abcdef.", {}, [b"a", b"b", b"c", b"d", b"e", b"f", b"."], [], 0),
     "none is final": (Dotted(), b"abcdef" * 9, {}, [*cut(b"abcdef" * 9, 1), cut_off(54, 0)], [], 0),
     "the last ends with the stream": (OrEnd(), b"abc\n" * 50 + b"de", {}, [b"abc"] * 50 + [b"de"], [], 0),
@@ -160,10 +121,9 @@ CASES: dict[str, tuple[ReadCondition[Any], bytes, dict[str, Any], list[Any], lis
     "an end inside": (Lines(), b"one\ntwo", {}, [b"one", cut_off(4, 3)], [], 3),
     "an end inside what is declared": (Prefixed(), prefixed(b"12345")[:-2], {}, [cut_off(0, 7, 9)], [], 7),
     "a refused beginning": (Bracketed(), b"<one>two", {}, ["one", refused(5)], [], 3),
-    "a refused byte": (Words(), b"ab.c\0.", {}, [b"ab", refused(4)], [], 3),
+    "a refused byte": (WORDS, b"ab;c!;", {}, [b"AB", refused(4)], [], 3),
     "a bad payload": (Bracketed(), b"<one><\xff><two>", {}, ["one", bad(5, b"\xff"), "two"], [], 0),
-    "a bad payload with a trailer":
-        (Counted(), b"\1a--\1\xff--\1b--", {}, ["a", bad(4, b"\xff"), "b"], [], 0),
+    "a bad payload with a trailer": (COUNTED, b"1a--1x--1b--", {}, [b"A", bad(4, b"x"), b"B"], [], 0),
     "exactly the limit": (Lines(), b"12345\n", SMALL, [b"12345"], [], 0),
     "exactly the limit, declared": (Prefixed(), prefixed(b"12345"), SMALL, [b"12345"], [], 0),
     "exactly the limit with a delimiter": (Plain(), b"12345\n", SMALL, [b"12345"], [], 0),
@@ -171,18 +131,17 @@ CASES: dict[str, tuple[ReadCondition[Any], bytes, dict[str, Any], list[Any], lis
     "too large": (Lines(), b"ok\nfar too long\nfine\n", SMALL, [b"ok", large(3)], [], 18),
     "too large, declared": (Prefixed(), LONG, SMALL, [b"ok", large(6, 12, True), b"fine"], [], 0),
     "too large at the end": (Lines(), b"1234567890", SMALL, [large(0)], [], 10),
-    "too large before it is malformed": (Words(), b"far too\0long.", SMALL, [large(0)], [], 13),
+    "too large before it is malformed": (WORDS, b"far too!long;", SMALL, [large(0)], [], 13),
     "closed": (Prefixed(), LONG, CLOSE, [b"ok", large(6, 12)], [], 24),
     "discarded": (Lines(), b"ok\nfar too long\nfine\n", DISCARD, [b"ok", b"fine"], [(3, None, 13)], 0),
     "discarded, declared": (Prefixed(), LONG, DISCARD, [b"ok", b"fine"], [(6, 12, 16)], 0),
     "discarded at the end": (Rest(), b"far too long", DISCARD, [], [(0, None, 12)], 0),
     "discarded with an end inside": (Prefixed(), LONG[:20], DISCARD, [b"ok", cut_off(6, 14, 16)], [], 0),
-    "malformed within the limit, and too large": (Words(), b"abc\0too long.", SMALL, [refused(3)], [], 13),
+    "malformed within the limit, and too large": (WORDS, b"abc!too long;", SMALL, [refused(3)], [], 13),
     "truncated": (Lines(), b"far too long\nfine\n", TRUNCATE, [b"far t", b"fine"], [(0, None, 13)], 0),
-    "truncated before it is malformed":
-        (Words(), b"far too\0long.", TRUNCATE, [b"far t", refused(7)], [], 6),
+    "truncated before it is malformed": (WORDS, b"far too!long;", TRUNCATE, [b"FAR T", refused(7)], [], 6),
     "truncated, decoded by the span":
-        (Upper(), prefixed(b"abcdefgh", b"ij"), TRUNCATE, ["ABCDE", "IJ"], [(0, 8, 12)], 0),
+        (Drawn("declared", value="span"), b"8abcdefgh2ij", TRUNCATE, [b"ABCDE", b"IJ"], [(0, 8, 9)], 0),
     "one byte too many": (Plain(), b"123456\nok\n", DISCARD, [b"ok"], [(0, None, 7)], 0),
     "cannot be skipped": (Plain(), b"far too long\nfine\n", DISCARD, [large(0)], [], 18),
     "trailing padding beyond the limit":
@@ -210,7 +169,7 @@ def test_end_is_told_apart_from_waiting() -> None:
     decoder.receive_eof()
     assert decoder.eof
     assert [read(Lines()) for read in reads] == [END] * 3
-    assert fed(b"  ", eof=True).next_part(Words()) is fed(b"  ", eof=True).next_frame(Words()) is END
+    assert fed(b"  ", eof=True).next_part(WORDS) is fed(b"  ", eof=True).next_frame(WORDS) is END
     assert (decoder.stats, decoder.frame_span) == (DecoderStats(), (0, 0))
     assert ["NEED_DATA", "END", "FRAME_END"] == [repr(s) for s in (NEED_DATA, END, FRAME_END)]
     decoder = fed(b"12;")
@@ -345,10 +304,10 @@ def test_a_batch_by_another_condition_starts_afresh() -> None:
 
 
 def test_a_wrong_trailer_is_refused_after_the_parts_before_it() -> None:
-    decoder = fed(b"\1a--\1b-;")
-    assert [decoder.next_part(Counted()) for _ in range(3)] == [b"a", FRAME_END, b"b"]
+    decoder = fed(b"1a--1b-;")
+    assert [decoder.next_part(COUNTED) for _ in range(3)] == [b"a", FRAME_END, b"b"]
     with pytest.raises(FramingError, match="frame ends with b'-;'") as caught:
-        decoder.next_part(Counted())
+        decoder.next_part(COUNTED)
     assert caught.value.offset == 6
 
 
@@ -360,7 +319,7 @@ def test_limits_are_per_call_then_per_condition_then_per_decoder() -> None:
     assert caught.value.limit == 4
     assert fed(b"123456\n", **SMALL).next_batch(Lines(), max_size=6) == [b"123456"]
     with pytest.raises(FrameTooLarge):
-        fed(b" far too long", eof=True, **SMALL).next_frame(Words())
+        fed(b" far too long", eof=True, **SMALL).next_frame(WORDS)
     decoder = fed(LONG, **SMALL)
     assert [decoder.next_batch(Prefixed(), on_oversize="discard") for _ in range(3)] == [[b"ok"], [b"fine"], NEED_DATA]
     with pytest.raises(ValueError, match="max_frame_size is -1"):
@@ -380,8 +339,8 @@ def test_a_declared_frame_is_refused_before_its_body_or_trailer_arrives() -> Non
         fed((1 << 31).to_bytes(4, "big")).next_frame(Prefixed())
     assert not caught.value.closing
     with pytest.raises(FrameTooLarge) as caught:
-        fed(b"\xc8abc", **SMALL).next_frame(Counted())
-    assert (caught.value.size, caught.value.recoverable) == (200, True)
+        fed(b"9abc", **SMALL).next_frame(COUNTED)
+    assert (caught.value.size, caught.value.recoverable) == (9, True)
 
 
 def test_the_beginning_of_a_truncated_frame_is_delivered_at_once() -> None:
@@ -404,14 +363,17 @@ def test_a_truncated_frame_is_not_mixed_with_others() -> None:
     assert decoder.next_frame(Prefixed()) == b"12345"
 
 
-def test_a_framer_that_stops_settling_in_the_middle_cannot_be_skipped() -> None:
-    class Lazy(Lines):
-        def find(self, window: Window) -> Any:
-            answer = super().find(window)
-            if isinstance(answer, NeedMore) and window.taken:
-                answer.settled = None
-            return answer
+class Lazy(Lines):
+    """Settles the beginning of a line, and nothing after it."""
 
+    def find(self, window: Window) -> Any:
+        answer = super().find(window)
+        if isinstance(answer, NeedMore) and window.taken:
+            answer.settled = None
+        return answer
+
+
+def test_a_framer_that_stops_settling_in_the_middle_cannot_be_skipped() -> None:
     decoder = FrameDecoder(**SMALL, on_oversize="discard")
     with pytest.raises(FrameTooLarge, match="cannot be skipped, because its framer settles no"):
         for chunk in cut(b"0123456789" * 3, 5):
@@ -683,12 +645,12 @@ def test_in_a_flood_of_bad_frames_after_good_ones_others_have_their_turn(told: b
 
 
 def test_in_a_flood_of_padding_after_a_frame_others_have_their_turn() -> None:
-    decoder, condition = fed(b"a." + b" " * 5000 + b"b."), Words()
+    decoder = fed(b"a;" + b" " * 5000 + b"b;")
     decoder.begin_turn()
-    assert decoder.next_batch(condition) == [b"a"]
+    assert decoder.next_batch(WORDS) == [b"A"]
     with pytest.raises(Respite):
-        decoder.next_batch(condition)
-    assert decoder.next_batch(condition) == [b"b"]
+        decoder.next_batch(WORDS)
+    assert decoder.next_batch(WORDS) == [b"B"]
 
 
 def answer_or_error(ask: Any, *arguments: Any) -> Any:
@@ -704,11 +666,11 @@ def test_frames_in_parts_that_are_too_large_are_counted() -> None:
         decoder.next_part(Plain())
     assert decoder.stats.oversize == 1
     decoder = fed(b"abc", max_frame_size=4)
-    assert decoder.next_part(Letters()) == b"abc"
+    assert decoder.next_part(Lazy()) == b"abc"
     decoder.skip_frame()
     decoder.receive_data(b"?" * 20)
     with pytest.raises(FrameTooLarge, match="it cannot be skipped"):
-        decoder.next_frame(Letters())
+        decoder.next_frame(Lazy())
     assert decoder.stats.oversize == 1
 
 

@@ -253,6 +253,36 @@ async def test_a_terminal_that_others_poll_by_time_does_not_end_while_nothing_is
     os.close(program)
 
 
+def test_a_terminal_that_cannot_be_made_raw_is_told_in_one_line_and_left_as_it_was():
+    """As its system refuses it to a program in the background that no shell can bring back (EIO)."""
+    program = """
+        import asyncio, os, pty
+        from framestream import ConnectError, connect
+        from framestream.transport import PipeTransport
+        device, terminal = pty.openpty()
+        path = os.ttyname(terminal)
+        os.open(path, os.O_RDWR)  # now it is the one of this session
+        read, write = os.pipe()
+        if not (foreground := os.fork()):
+            os.close(write)
+            os.read(read, 1)
+            os._exit(0)
+        os.setpgid(foreground, foreground)
+        os.tcsetpgrp(terminal, foreground)
+        try:
+            asyncio.run(connect(path))
+        except ConnectError as error:
+            print(str(error).replace(path, "it"))
+        try:
+            PipeTransport(device, raw=True)
+        except OSError as error:
+            print(error, os.get_blocking(device))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert ["cannot open it: input/output error", "[Errno 5] Input/output error True"] == ran.stdout.splitlines()
+
+
 def test_a_program_leaves_the_descriptors_it_was_started_with_as_they_were():
     """Whoever comes after it on the same terminal, or socket, would fail with EAGAIN."""
     program = """

@@ -108,14 +108,10 @@ async def ask_for_tls(client):
     assert "go ahead" == await client.read(LINE)
 
 
-@pytest.mark.asyncio_only
+@pytest.mark.no_waiting
 @pytest.mark.parametrize(("hangs", "patience"), [(False, 15), (True, 15), (True, 0)])
 @pytest.mark.parametrize("place", [TLS_HERE, HERE])
-async def test_a_server_that_drains_finishes_handshakes_but_waits_for_none_that_hangs(
-    place, hangs, patience, monkeypatch, caplog
-):
-    if hangs:
-        monkeypatch.setattr("framestream.net.connections.FIRST_BYTE_TIMEOUT", 0.01)
+async def test_a_server_that_drains_finishes_handshakes_but_waits_for_none_that_hangs(place, hangs, patience, caplog):
     handler = echo if place == TLS_HERE else negotiate
     async with await serve(handler, place, tls=tls_contexts(place)[0]) as server:
         async with await connect(server.url.replace("tls", "tcp")) as client:

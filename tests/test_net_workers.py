@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,18 @@ from certificates import certificates
 from conftest import LOOPS
 from distributions import site
 from loopback import HERE, LINE, ask, no_more_descriptors, open_descriptors
-from stream_pairs import raised, until
+from stream_pairs import passes, raised, until
 from worker_handlers import Fickle, Unstartable, answer, block, converse, own_tls
 
 from framestream import ConnectError, Line, StreamClosed, WorkerError, connect, plugins, serve
 
 pytestmark = pytest.mark.asyncio_only
+
+
+@pytest.fixture(autouse=True)
+def restarts(monkeypatch):
+    """Let no test wait long until a worker is replaced."""
+    monkeypatch.setattr("framestream.net.workers.FIRST_RESTART_DELAY", 0.01)
 
 
 @pytest.mark.parametrize("event_loop_name", LOOPS, indirect=True)
@@ -72,8 +79,7 @@ async def test_what_modules_print_while_a_worker_imports_them_is_no_output(tmp_p
     assert ("", "loud\n") == capfd.readouterr()
 
 
-async def test_while_a_worker_cannot_be_replaced_the_others_serve_everybody(caplog, monkeypatch):
-    monkeypatch.setattr("framestream.net.workers.FIRST_RESTART_DELAY", 0.01)
+async def test_while_a_worker_cannot_be_replaced_the_others_serve_everybody(caplog):
     async with await serve(answer, HERE, workers=2) as server:
         lost, other = server.worker_pids
         host, _, port = server.addresses[0].rpartition(":")
@@ -90,6 +96,32 @@ async def test_while_a_worker_cannot_be_replaced_the_others_serve_everybody(capl
         await until(lambda: lost not in server.worker_pids)
     assert f"{server.url}: cannot start a worker: too many open files" in caplog.text
     assert [] == multiprocessing.active_children()
+
+
+async def test_a_worker_that_cannot_be_replaced_is_tried_again_after_twice_the_time_up_to_a_limit(monkeypatch):
+    for name, seconds in {"FIRST_RESTART_DELAY": 0.002, "LONGEST_RESTART_DELAY": 0.008}.items():
+        monkeypatch.setattr(f"framestream.net.workers.{name}", seconds)
+    handler = Fickle(lasts=2)  # as it is when it is looked at, and when the first worker starts
+    async with await serve(handler, HERE, workers=1) as server:
+        os.kill(server.worker_pids[0], signal.SIGKILL)
+        await until(lambda: len(handler.tried) > 24)  # for hours, if there were no limit
+    pauses = [later - before for before, later in pairwise(handler.tried[2:])]
+    assert [0.004] + [0.008] * (len(pauses) - 1) <= [pause + 1e-6 for pause in pauses]
+
+
+@pytest.mark.parametrize(("early", "before", "after"), [(1e9, 0.001, 1e9), (-1.0, 1e9, 0.001)], ids=["soon", "late"])
+async def test_only_after_a_worker_that_has_lived_for_long_does_the_time_to_replace_one_begin_anew(
+    early, before, after, monkeypatch
+):
+    monkeypatch.setattr("framestream.net.workers.EARLY_DEATH", early)
+    monkeypatch.setattr("framestream.net.workers.FIRST_RESTART_DELAY", before)
+    async with await serve(answer, HERE, workers=1) as server:
+        await passes()  # it knows how long the first pause is
+        monkeypatch.setattr("framestream.net.workers.FIRST_RESTART_DELAY", after)
+        for _ in range(2):
+            (pid,) = server.worker_pids
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda: server.worker_pids != [pid])  # noqa: B023
 
 
 @pytest.mark.parametrize("place", [HERE, "unix:{}/socket"])
@@ -200,6 +232,16 @@ async def test_reloading_replaces_every_worker_and_turns_nobody_away(tmp_path):
         await reloading
     assert [] == multiprocessing.active_children()
     assert not (tmp_path / "socket").exists()
+
+
+async def test_a_reload_during_which_the_server_closes_has_not_failed(monkeypatch):
+    async with await serve(answer, HERE, workers=1) as server:
+        monkeypatch.setattr("framestream.net.workers.KILL_DELAY", 0)
+        reloading = asyncio.ensure_future(server.reload())
+        await until(lambda: len(multiprocessing.active_children()) > 1)
+        await server.aclose(drain_timeout=0)  # kills the new worker before it can serve
+        await reloading
+    assert [] == multiprocessing.active_children()
 
 
 WITNESS = """

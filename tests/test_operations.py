@@ -5,6 +5,7 @@ With FRAMESTREAM_REAL_PEERS=1, Prometheus, HAProxy and systemd themselves take i
 
 import asyncio
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -330,6 +331,21 @@ async def test_a_reload_begins_with_the_time_and_ends_ready(manager):
         times += [int(begun["MONOTONIC_USEC"]), time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000]
         assert times == sorted(times)
         assert {"READY": "1", "STATUS": f"serving {server.url}"} == told(manager)
+        reloading = asyncio.ensure_future(server.reload())
+        await until(lambda: len(multiprocessing.active_children()) > 1)
+    await reloading
+    assert "RELOADING" in told(manager)
+    assert "1" == told(manager)["STOPPING"]
+    refused(BlockingIOError, manager.recv, 1)  # it is not ready any more
+
+
+@pytest.mark.parametrize("manager", ["path"], indirect=True)
+async def test_who_is_not_to_be_told_hears_nothing_of_a_reload_and_a_closed_server_has_none(manager):
+    async with await serve(answer, HERE, workers=1) as server:
+        before = server.worker_pids
+    await server.reload()
+    assert before == server.worker_pids
+    refused(BlockingIOError, manager.recv, 1)
 
 
 @pytest.mark.parametrize(("environment", "interval"), [

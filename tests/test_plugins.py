@@ -98,7 +98,7 @@ def test_a_name_in_other_letters_is_told_from_the_one_it_looks_like(installed: S
     look_alike = "upt\N{CYRILLIC SMALL LETTER O}"
     installed.install("acme-upto", healthy("upto"), "upto")
     installed.install("evil-upto", healthy("upto"), look_alike)
-    with pytest.raises(SpecError, match=r"name of a framer \(ASCII\)"):
+    with pytest.raises(SpecError, match=r"name of a framer \(ASCII\) at character 1 of 'upt\\u043e'"):
         get_framer(look_alike)
     assert type(get_framer("upto")).__module__ == "acme_upto"
     assert plugin("evil-upto").reason.startswith("its entry point 'upt\\u043e' is not a name for a framer")
@@ -124,8 +124,13 @@ def test_the_first_copy_of_a_distribution_on_the_path_counts(installed: Site, tm
         installed.install("acme-upto", healthy("upto"), "upto", version="2.0")
         shadowed.install("acme-upto", healthy("upto"), "upto")
         shadowed.install("acme_upto", healthy("upto"), "upto", version="0.9")
-        plugins.rescan([str(tmp_path), str(older)])
-        assert ["2.0"] == [plugin.version for plugin in plugins]
+        # One that brings no plugin any more.
+        info = installed.write_metadata("acme-other", "2.0", {})
+        shadowed.install("acme-other", healthy("other"), "other")
+        for points in ("", "[console_scripts]\nother = acme_other:main\n"):
+            (info / "entry_points.txt").write_text(points)
+            plugins.rescan([str(tmp_path), str(older)])
+            assert ["2.0"] == [plugin.version for plugin in plugins]
 
 
 def test_an_unknown_name_lists_what_is_there_and_the_nearest(installed: Site) -> None:
@@ -146,6 +151,7 @@ HOSTILE = {
     "exit": ("", "import sys; sys.exit(3)", "cannot be imported: SystemExit: 3"),
     "hook": ("    reg", "    1 / 0 or reg", "raised in framestream_register_framers: ZeroDivisionError"),
     "future": ("+", "framestream_contract = 7", "contract version 7, this framestream knows 1: upgrade it"),
+    "oracle": ("+", "framestream_contract = '1'", "framestream_contract is '1'; it must be a number such as 1"),
     "misspelt": ("framers(", "framer(", "framer; did you mean 'framestream_register_framers'?"),
     "unmarked": ("@hookimpl", "", "framestream_register_framers is not marked with @hookimpl"),
     "later": ("(register)", "(register, more)", "has hooks that do not fit: PluginValidationError: Plugin"),
@@ -162,7 +168,7 @@ HOSTILE = {
         "    return {'mapping': Upto}",
         "framers does not register 'mapping': it must call register(name, factory) for each entry point",
     ),
-    "other": ('"other", Upto', '"another", Upto', "registers 'another', which is not an entry point"),
+    "other": ('"other", Upto', '"another", Upto', 'no entry point: add another = "acme_other" to [project.entry'),
     "twice": ("+", "    register('twice', Upto)", "registers 'twice' twice"),
     "nameless": ("+", "    register('a b', Upto)", "registers 'a b', which is not a name for a framer"),
     "selfish": (
@@ -362,7 +368,11 @@ def test_a_keyboard_interrupt_is_not_taken_for_a_failure(installed: Site) -> Non
 
 def test_metadata_that_cannot_be_read_belongs_to_one_distribution(installed: Site) -> None:
     installed.install("acme-upto", healthy("upto"), "upto")
-    (installed.write_metadata("acme-nameless", "1.0", {"x": "y"}) / "METADATA").write_text("Version: 1.0\n")
+    for name, text in {"acme-nameless": "Version: 1.0\n", "acme-bare": "Name: acme-bare\n"}.items():
+        (installed.write_metadata(name, "1.0", {name: "acme_upto"}) / "METADATA").write_text(text)
+    points = installed.write_metadata("acme-loop", "1.0", {}) / "entry_points.txt"
+    points.unlink()
+    points.symlink_to(points)
     for name, data in {
         "acme-binary": b"\xff\xfe",
         "acme-garbled": b"[framestream]\nnonsense\n",
@@ -373,7 +383,10 @@ def test_metadata_that_cannot_be_read_belongs_to_one_distribution(installed: Sit
     installed.scan()
     assert get_framer("upto").name == "upto"
     broken = {Path(it.distribution).name: it.reason for it in plugins if it.state == "failed"}
-    assert {f"acme_{name}-1.0.dist-info" for name in ("garbled", "latin", "nameless", "wide")} == set(broken)
+    garbled = ("garbled", "latin", "loop", "nameless", "wide")
+    assert {f"acme_{name}-1.0.dist-info" for name in garbled} == set(broken)
+    assert broken["acme_nameless-1.0.dist-info"].endswith(": ValueError: it has no name")
+    assert "acme-bare" == plugin("acme-bare").title
     assert all(reason.startswith("its metadata cannot be read: ") for reason in broken.values())
 
 
@@ -423,8 +436,10 @@ def test_the_environment_selects(installed: Site, monkeypatch: pytest.MonkeyPatc
 def test_an_application_requires_plugins_in_versions(installed: Site) -> None:
     installed.install("acme-upto", healthy("upto"), "upto", version="1.4.2")
     installed.install("acme-broken", "import nowhere", "broken")
-    plugins.require("acme-upto", "acme_upto>=1.2,<2", "upto~=1.4")
+    installed.install("acme-other", healthy("other"), "other", version="odd")
+    plugins.require("acme-upto", "acme_upto>=1.2,<2", "upto~=1.4", "acme-other")
     for requirement, why in {
+        "acme-other>=1": "acme-other>=1 is required, acme-other odd is installed",
         "acme-upto>=2": "acme-upto>=2 is required, acme-upto 1.4.2 is installed",
         "acme-missing": "no plugin 'acme-missing' is installed",
         "acme-broken": "plugin acme-broken 1.0 failed: cannot be imported",
@@ -443,6 +458,8 @@ def test_a_program_registers_a_plugin_of_its_own_which_goes_before_what_is_insta
         assert ("everything",) == added.names
         with pytest.raises(PluginError, match=r"^nothing-at-all implements no hook and is not a framer class$"):
             plugins.register(SimpleNamespace(), "nothing-at-all")
+        with pytest.raises(PluginError, match=r"^cannot be inspected: ZeroDivisionError"):
+            plugins.register(type("Odd", (), {"name": property(lambda _: 1 // 0)})())
     assert get_framer("everything") != Everything()
     plugins.register(Everything)
     installed.scan()

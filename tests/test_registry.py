@@ -67,7 +67,9 @@ def test_an_error_has_its_place_in_the_whole_string() -> None:
     assert str(refusal("first-of(" * 3000)) == "it is nested too deeply"
     error = refusal("first-of(length-prefix:2,little)")
     assert ("first-of(length-prefix:2,little)", 25) == (error.spec, error.position)
-    assert str(error).endswith("; between parentheses, options after the first are written key=value")
+    told = "between parentheses, options after the first are written key=value"
+    assert str(error).endswith(f"; {told}")
+    assert f"expected ',' or ')' ({told}) at " in str(refusal("first-of(length-prefix:2, canonical, max=4KiB, line)"))
 
 
 WORDS = [*BUILT_IN, "size", "keep", "max", "1", "64KiB", "none", "yes", '"\\n"', "'a+'", *":,()=\"' "]
@@ -136,6 +138,7 @@ def test_a_name_that_makes_no_framer_is_listed_with_the_reason_which_says_where_
             "[tool.framestream]\nframer.acme = 'line'",
             "no table [tool.framestream.framers]; is [tool.framestream.framer] meant to be it?",
         ),
+        ("[tool.framestream]\nframers = {}\nframer.acme = 'line'", "holds framers and nothing else, not 'framer'"),
         ("[framers]\nacme = 5", "acme is 5; it must be a spec string"),
         ("[framers]\n'a/b' = 'line'", "'a/b' is not a name for a framer"),
         ("[framers]\nacme = 'line:'", "acme: expected a value at the end of 'line:'"),

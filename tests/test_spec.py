@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import reduce
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import pytest
 from hypothesis import example, given
@@ -55,7 +55,7 @@ class Header(Whole):
     fill: str | bytes | None = b"x"
     names: tuple[str, ...] = ()
     reader: Callable[[bytes], int] | None = None
-    shared: tuple[str, ...] = ("a", "b")
+    shared: tuple[str, ...] = field(default_factory=lambda: ("a", "b"))
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,7 @@ WRITTEN = {
     r'ends:"\xff\"\\\t"': Ends(b'\xff"\\\t'),
     r"header:text='\é',fill=\xc3\xa9": Header(text=r"\é", fill="é"),
     "ends:keep=YES,marks=a,max=5": Ends(b"a", keep=True, max_size=5),
+    "ends:a,max_size=5": Ends(b"a", max_size=5),
     "either(header, (ends:a,keep)):x": Either((Header(), Ends(b"a", keep=True)), "x"),
     "varied:1,2,a,b,mode=b": Varied(1, 2, b"a", b"b", mode="b"),
     "varied:first=1": Varied(1),
@@ -332,13 +333,16 @@ def test_options_are_described_from_their_annotations() -> None:
 def test_types_are_described_in_words() -> None:
     words = {
         Annotated[int | None, "x"]: "whole number",
+        TypeVar("bound", bound=int): "whole number",  # type: ignore[misc]
+        TypeVar("free"): "Python object",  # type: ignore[misc]
         float | Literal["a"]: "number or a",
         tuple[ReadCondition[Any], ...]: "framer, one or more",
-        Literal["\r\n", 5]: r'"\r\n" or 5',
+        Literal["\r\n", b"\n", 5, True]: r'"\r\n" or "\n" or 5 or yes',
         Any: "Python object",
     }
     assert list(words.values()) == [str(Takes(hint)) for hint in words]
     either = Takes(int | str)
     assert [5, "5"] == [either.convert(Word("5")), either.convert(Word("5", is_quoted=True))]
-    choices = Takes(Literal["\r\n", "\n", 5])
-    assert ["\r\n", 5] == [choices.convert(word) for word in (Word("\r\n", is_quoted=True), Word("5"))]
+    choices = Takes(Literal["\r\n", b"\n", 1024, True])
+    written = Word("\r\n", is_quoted=True), Word("\n", is_quoted=True), Word("1KiB"), Word("yes")
+    assert ["\r\n", b"\n", 1024, True] == [choices.convert(word) for word in written]

@@ -315,6 +315,10 @@ async def test_the_loop_lets_go_of_a_closed_stream(sent):
 
 @pytest.mark.parametrize("kind", ["tcp", "tls", "memory"])
 async def test_a_stream_that_drains_ends_after_what_has_arrived(kind):
+    async with joined(kind) as (_, server):
+        looking = await begun(server.peek(9))
+        server.end_input()
+        assert b"" == await looking
     async with joined(kind) as (client, server):
         await client.write(b"a\n")
         lines = server.frames(Line())
@@ -336,6 +340,16 @@ async def test_a_stream_that_drains_ends_after_what_has_arrived(kind):
         client.write(b"f\nmore\n")
         assert ["half", "more"] == [await reading, *[line async for line in lines]]
         assert server.error is None
+
+
+@pytest.mark.parametrize("kind", ["unix", "tls"])
+async def test_after_an_end_that_was_asked_for_nothing_more_is_taken_from_the_peer(kind):
+    async with joined(kind, half_open=True) as (client, server):
+        server.end_input()
+        await raised(StreamClosed, server.read, Line())
+        client.write(bytes(8 << 20))
+        await passes(200)
+        assert client.writing()
 
 
 @pytest.mark.no_waiting

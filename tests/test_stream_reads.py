@@ -23,6 +23,7 @@ from framestream import (
     StreamBusy,
     StreamClosed,
 )
+from framestream.stream.receiver import READ_AHEAD
 from framestream.testing import Wire, memory_stream_pair
 from framestream.transport import LoopTransport, PipeTransport
 
@@ -125,6 +126,18 @@ async def test_what_has_arrived_takes_no_pass_of_the_loop(kind):
             await server.peek(4)
         for line in ("a", "b"):
             assert line == refused(StopIteration, server.read(Line()).send, None).value
+
+
+@once
+async def test_what_has_arrived_while_the_stream_was_paused_takes_no_pass_of_the_loop_either():
+    client, server = memory_stream_pair(Wire(chunks=[10_000]))
+    reading = await begun(server.read_bytes(1))
+    await client.write(b"x" * 4 * READ_AHEAD)
+    await reading
+    await passes(20)
+    assert READ_AHEAD <= server.buffered < 3 * READ_AHEAD
+    await server.read_bytes(server.buffered)
+    assert b"xx" == refused(StopIteration, server.read_bytes(2).send, None).value
 
 
 async def test_reading_small_pieces_of_much_keeps_the_buffer_small():
@@ -268,6 +281,7 @@ async def test_the_size_of_a_frame_in_parts_is_known_when_it_is_declared_and_lea
         await raised(StopAsyncIteration, anext, body)
     async with server.open_frame() as body:
         assert b"abc" == await anext(body)
+    await raised(StopAsyncIteration, anext, body)
     reading = await begun(server.read(Line()))
     await client.write(b"defghijnext\n")
     assert "next" == await reading

@@ -2,11 +2,11 @@
 
 import asyncio
 import random
-import tracemalloc
-from dataclasses import dataclass
 from itertools import chain, product, repeat
 
 import pytest
+from cutting import growth_below
+from sample_conditions import Drawn
 from stream_pairs import (
     begun,
     by_batches,
@@ -30,13 +30,10 @@ from framestream import (
     Line,
     Mapped,
     Msgpack,
-    NeedMore,
     Nested,
-    ReadCondition,
     StreamClosed,
     iter_frames,
 )
-from framestream.framer import PADDING
 from framestream.stream.receiver import READ_AHEAD, TURN, kept_buffer
 from framestream.testing import Wire, memory_stream_pair
 from framestream.transport import PolledTransport
@@ -54,6 +51,7 @@ class Script(PolledTransport):
         asked: how much each receive would have taken.
         in_place: bytes that were received elsewhere than into the buffer that all streams share.
         reading: True while somebody waits for more.
+        changes: how often that changed.
     """
 
     def __init__(self, data, grants=()):
@@ -61,7 +59,7 @@ class Script(PolledTransport):
         self.data = memoryview(data)
         self.grants = iter(grants)
         self.asked = []
-        self.in_place = 0
+        self.in_place = self.changes = 0
         self.ready = Readiness(lambda: True)
         self.reading = False
 
@@ -78,6 +76,7 @@ class Script(PolledTransport):
 
     def watch_readable(self, callback):
         self.reading = callback is not None
+        self.changes += 1
         self.ready.watch(self.loop, callback)
 
     def send(self, buffers):
@@ -200,6 +199,47 @@ async def test_others_get_their_turn_after_some_receives_while_large_frames_floo
     assert len(receives) > 50
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    """Give what a receiver takes for the time: a list of one number, which only the test changes."""
+    now = [0.0]
+    monkeypatch.setattr("framestream.stream.receiver.monotonic", lambda: now[0])
+    return now
+
+
+@once
+@pytest.mark.parametrize("begin", [by_reads, by_iteration, by_batches])
+@pytest.mark.parametrize("size", [1000, 5000, 60_000, MIB])
+async def test_in_bulk_many_receives_share_a_pass_of_the_loop_and_the_transport_is_not_paused(size, begin, clock):
+    frames, turns = [], 0
+    async with IOStream(script := Script((size.to_bytes(4, "big") + bytes(size)) * (6 * MIB // size))) as stream:
+        reading = asyncio.ensure_future(begin(stream, LengthPrefix(4), frames.append))
+        while not reading.done():
+            turns += 1
+            await asyncio.sleep(0)
+    assert 6 * MIB // size == len(frames)
+    assert 4 * turns < len(script.asked)
+    assert script.changes <= 2
+
+
+@once
+@pytest.mark.parametrize("begin", [by_reads, by_iteration, by_batches, by_handler])
+async def test_a_reader_that_works_long_leaves_others_their_turn_after_what_one_receive_brought(begin, clock):
+    worked, turns = [], 0
+
+    def work(_):
+        clock[0] += 0.006
+        worked.append(turns)
+
+    async with IOStream(Script((b"x" * (64 * KIB - 1) + b"\n") * 40)) as stream:
+        reading = asyncio.ensure_future(begin(stream, Line(), work))
+        while not reading.done():
+            turns += 1
+            await asyncio.sleep(0)
+    assert 40 == len(worked)
+    assert max(map(worked.count, set(worked))) <= 2 * 4
+
+
 # How much
 
 
@@ -210,6 +250,14 @@ async def test_no_more_is_received_at_a_time_than_the_option_says(size):
         for _ in range(1000):
             await stream.read(Line())
     assert max(script.asked) <= min(size, 256 * KIB)
+
+
+@once
+async def test_much_that_one_read_needs_is_received_in_few_pieces():
+    for read in (IOStream.read_bytes, IOStream.peek, lambda stream, size: stream.read_into(bytearray(size))):
+        async with IOStream(script := Script(payload(MIB))) as stream:
+            await read(stream, 4 * READ_AHEAD)
+        assert len(script.asked) < 4
 
 
 # Where to
@@ -228,33 +276,18 @@ async def test_the_rest_of_a_large_frame_is_received_in_its_final_place(grant):
 @once
 async def test_a_declared_size_is_not_allocated_before_bytes_arrive():
     async with joined("unix", max_frame_size=1 << 30) as (client, server):
-        tracemalloc.start()
-        reading = asyncio.ensure_future(server.read(LengthPrefix(4)))
-        await client.write((1 << 30).to_bytes(4, "big") + b"x" * 20_000)
-        await passes(10)
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        assert peak < MIB
+        with growth_below(MIB):
+            reading = await begun(server.read(LengthPrefix(4)))
+            await client.write((1 << 30).to_bytes(4, "big") + b"x" * 20_000)
+            await passes(10)
         reading.cancel()
-
-
-@dataclass(frozen=True)
-class Spaced(ReadCondition):
-    """To a newline; spaces in front are padding, each a piece of its own."""
-
-    def find(self, window):
-        data, start = window.data, window.start
-        if data[start : start + 1] == b" ":
-            return start, start, start + 1, PADDING
-        end = data.find(b"\n", window.resume)
-        return NeedMore(resume=len(data)) if end < 0 else (start, end, end + 1)
 
 
 TINY = [
     (Line(), b"\n" * 40_000, {}),
     (LengthPrefix(1, max_size=1), bytes(40_000), {}),
     (Nested(LengthPrefix(1), Msgpack()), b"\1\1" * 40_000, {}),
-    (Spaced(), b" " * 40_000 + b"\n", {}),
+    (Drawn(), b" " * 40_000 + b";", {}),
 ]
 BAD = Mapped(LengthPrefix(1), bytes.decode), b"\2\xff\xff" * 1000 + b"\0"
 PASSED_OVER = [

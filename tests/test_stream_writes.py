@@ -179,9 +179,26 @@ async def test_a_write_above_the_cap_is_refused_whole():
     async with joined("unix", max_write_buffer_size=1000) as (client, server):
         refused(BufferFull, client.write, b"x" * 2000, match="2000 bytes, limit 1000")
         client.write(b"a" * 600)
+        assert b"a" * 600 == await server.read_bytes(600)
+
+
+async def test_the_cap_counts_what_the_peer_does_not_take_and_not_what_waits_for_the_end_of_a_pass():
+    client, server = memory_stream_pair(Wire(capacity=10_000), max_write_buffer_size=1000)
+    for _ in range(18):
+        client.write(b"x" * 600)
+    refused(BufferFull, client.write, b"y" * 600, match="1400 bytes, limit 1000")
+    assert 18 * 600 == len(await server.read_bytes(18 * 600))
+    await client.write(b"z")
+    assert b"z" == await server.read_bytes(1)
+
+
+@needs_watching
+async def test_a_write_at_the_cap_to_a_peer_that_is_gone_says_that_it_is_gone():
+    async with joined("unix", max_write_buffer_size=1000) as (client, server):
+        client.write(b"a" * 600)
         client.write(b"b" * 600)
-        refused(BufferFull, client.write, b"c" * 600, match="1200 bytes, limit 1000")
-        assert b"a" * 600 + b"b" * 600 == await server.read_bytes(1200)
+        server.close()
+        refused(StreamClosed, client.write, b"c" * 600)
 
 
 async def test_many_waiters_cost_no_more_than_a_few_each():

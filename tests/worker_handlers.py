@@ -1,12 +1,17 @@
 """Handlers that worker processes import."""
 
 import asyncio
+import multiprocessing
 import os
 import socket
 import time
 from pathlib import Path
 
 from framestream import Line, server_tls
+from framestream.net import workers
+
+if multiprocessing.parent_process() is not None:
+    workers.REPORT_INTERVAL = 0.01  # so that tests need not wait for what a worker reports
 
 LINE = Line()
 
@@ -50,16 +55,18 @@ class Unstartable:
 
 
 class Fickle:
-    """A handler that cannot be sent to a process, but shows it only the second time."""
+    """A handler that can be sent to a process only so many times, and notes when that was tried."""
 
-    asked = 0
+    def __init__(self, lasts=1):
+        self.lasts = lasts
+        self.tried = []
 
     async def __call__(self, stream):
         pass
 
     def __reduce__(self):
-        self.asked += 1
-        if self.asked > 1:
+        self.tried.append(asyncio.get_running_loop().time())
+        if len(self.tried) > self.lasts:
             raise ValueError("not again")
         return Fickle, ()
 

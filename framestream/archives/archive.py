@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 from typing import Any, Final, NamedTuple, overload
 
@@ -26,7 +29,7 @@ from framestream.archives.source import (
 from framestream.archives.split import BadFrame, Reader, Split, divide
 from framestream.archives.stitch import process
 from framestream.decoder import DEFAULT_MAX_FRAME_SIZE
-from framestream.errors import ArchiveError, IncompleteFrame, check_count, counted
+from framestream.errors import ArchiveError, FramingError, IncompleteFrame, check_count, counted
 from framestream.framer import Framer, ReadCondition
 from framestream.iterate import condition_of
 
@@ -89,7 +92,7 @@ class Archive(Sequence[Any]):
         """
         if isinstance(index, slice):
             return self.__getitems__(range(*index.indices(len(self))))
-        count = len(self)
+        index, count = operator.index(index), len(self)
         if not -count <= index < count:
             raise IndexError(f"frame {index} of an archive of {counted(count, 'frame')}")
         index %= count
@@ -206,7 +209,8 @@ def write(
         EncodeError: a frame has no encoding. The unfinished file does not appear; finished parts do.
         ArchiveError: the file cannot be written.
     """
-    check_count("part_size", part_size, least=1, optional=True)
+    if part_size is not None:
+        check_count("part_size", part_size, least=1)
     url, writer = _uncompressed(url), _writer(framer)
     options = storage_options or {}
     pieces = following = _encoded(writer, frames)
@@ -274,10 +278,12 @@ def _check_border(source: Source, writer: Framer[Any], marks: Marks, piece: byte
         return
     last = max((place for place in marks.offsets[-2:] if place < source.size), default=0)
     both = InMemory(b"".join(source.chunks(last)) + piece)
-    records = Split(both, writer, 0, both.size, 0).records(on_error="column")
-    if source.size - last not in {record.offset for record in records}:
-        reason = "the first frame to be appended would be joined to its last frame"
-        raise ArchiveError(reason, url=source.url, offset=source.size)
+    with suppress(FramingError):  # the frames to come may mend that
+        for record in Split(both, writer, 0, both.size, 0).records(on_error="column"):
+            if record.offset == source.size - last:
+                return
+    reason = "the first frame to be appended would be joined to its last frame"
+    raise ArchiveError(reason, url=source.url, offset=source.size)
 
 
 class Repaired(NamedTuple):
@@ -306,7 +312,8 @@ def repair(path: Url, framer: ReadCondition[Any] | str) -> Repaired:
         framer: cuts it: a read condition, or the name or spec string of one.
 
     Raises:
-        FramingError: the error is not a torn end after whole frames: perhaps the framer is wrong.
+        FramingError: the error is not a torn end after whole frames: perhaps the framer is wrong. Or the file
+            would be as torn without it, as a JSON array is without its bracket.
         ArchiveError: the file cannot be read or written.
     """
     path = _local(path)
@@ -322,6 +329,8 @@ def repair(path: Url, framer: ReadCondition[Any] | str) -> Repaired:
             raise
     else:
         return Repaired(reader.count, source.size, 0, "", "")
+    start = reader.marks.offsets[-1] if reader.marks.offsets else 0
+    Reader(Split(replace(source, size=size), framer, start, size, start)).drain()
     torn = f"{path}.torn-{size}"
     if os.path.exists(torn):
         raise ArchiveError("it holds what an earlier repair cut off; move it away", url=torn)

@@ -1,7 +1,7 @@
 """Files: found by path, URL or glob, as sources; and the contents of compressed ones.
 
-A gzip file may have many members, and a zstd file many frames, each of which stands alone: bgzip,
-WARC writers and ``pzstd`` write them so. The file can be divided only there. To find these places, all of
+A gzip file may have many members, and others many frames or streams, each of which stands alone: bgzip,
+WARC writers, ``pbzip2`` and ``pzstd`` write them so. The file can be divided only there. To find these places, all of
 it is decompressed once; an index stores them.
 """
 
@@ -9,23 +9,33 @@ from __future__ import annotations
 
 import glob
 import os
-import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
-from typing import Any, Final, Literal, TypeAlias
+from pkgutil import resolve_name
+from typing import Any, Final, TypeAlias
 
 from framestream.archives.index import Index
 from framestream.archives.source import CHUNK, INDEX, Source, is_remote, local_path, remote_names, stored_file
 from framestream.errors import ArchiveError, describe_error
 
 Url: TypeAlias = str | os.PathLike[str]
-Kind: TypeAlias = Literal["gzip", "zstd"]
 
-_KINDS: Final[dict[str, Kind]] = {".gz": "gzip", ".bgz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+_KINDS: Final = {
+    ".gz": "gzip", ".bgz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".lz4": "lz4", ".zst": "zstd", ".zstd": "zstd",
+}  # fmt: skip
+_DECOMPRESSORS: Final = {
+    "gzip": ("zlib:decompressobj",),
+    "bzip2": ("bz2:BZ2Decompressor",),
+    "xz": ("lzma:LZMADecompressor",),
+    "lz4": ("lz4.frame:LZ4FrameDecompressor",),
+    "zstd": ("compression.zstd:ZstdDecompressor", "backports.zstd:ZstdDecompressor"),
+}
+# The header of an xz file may ask for gigabytes; that of ``xz -9`` asks for 65 MiB.
+_OPTIONS: Final = {"gzip": {"wbits": 31}, "xz": {"memlimit": 1 << 28}}
+_PACKAGES: Final = {"zstd": '"framestream[archives]"'}
 _BETWEEN_PLACES: Final = 1 << 20  # decompressed bytes
 # What is given to a decompressor at once: it copies what it leaves, and may stop after a few bytes.
 _BITE: Final = 1 << 13
@@ -34,14 +44,21 @@ _BITE: Final = 1 << 13
 def open_sources(urls: Url | Iterable[Url], options: Mapping[str, Any] | None = None) -> list[Source]:
     """Return the sources of paths, URLs and globs; those of a glob sorted by name.
 
-    Indexes are left out. A file whose name ends with .gz, .bgz, .zst or .zstd is decompressed.
+    Indexes are left out. A file whose name ends with .gz, .bgz, .bz2, .xz, .lz4, .zst or .zstd is decompressed.
 
     Raises:
         ArchiveError: a file does not exist, or is damaged, or nothing matches a glob.
+        TypeError: something is no path or URL.
     """
-    if isinstance(urls, str | os.PathLike):
+    if isinstance(urls, str | bytes | os.PathLike) or not isinstance(urls, Iterable):
         urls = [urls]
-    return [source for url in urls for source in _expanded(os.fspath(url), options or {})]
+    return [source for url in urls for source in _expanded(_name_of(url), options or {})]
+
+
+def _name_of(url: Url) -> str:
+    if not isinstance(url, str | os.PathLike):
+        raise TypeError(f"a path or URL is of type {type(url).__name__}; it must be str or os.PathLike")
+    return os.fspath(url)
 
 
 def open_source(url: Url, options: Mapping[str, Any] | None = None) -> Source:
@@ -73,7 +90,7 @@ def _expanded(url: str, options: Mapping[str, Any]) -> Iterator[Source]:
         yield stored if kind is None else Compressed.of(stored, kind)
 
 
-def kind_of(name: str) -> Kind | None:
+def kind_of(name: str) -> str | None:
     """Return the compression that a file name stands for."""
     return _KINDS.get(os.path.splitext(name)[1].lower())
 
@@ -91,7 +108,7 @@ class Compressed(Source):
     size: int
     version: Any
     file: Source
-    kind: Kind
+    kind: str
     places: tuple[tuple[int, int], ...] = field(repr=False)
 
     @property
@@ -100,7 +117,7 @@ class Compressed(Source):
         return self.file
 
     @classmethod
-    def of(cls, stored: Source, kind: Kind) -> Compressed:
+    def of(cls, stored: Source, kind: str) -> Compressed:
         """Find the places of a file: from its index, or by decompressing it.
 
         Raises:
@@ -119,7 +136,7 @@ class Compressed(Source):
         return cls(stored.url, size, stored.version, stored, kind, tuple(places) or ((0, 0),))
 
     @classmethod
-    def _known(cls, stored: Source, kind: Kind) -> Compressed | None:
+    def _known(cls, stored: Source, kind: str) -> Compressed | None:
         """Return what the index of the file tells of it, if that is up to date."""
         try:
             index = Index.load(stored)
@@ -148,7 +165,7 @@ class Compressed(Source):
             raise ArchiveError(f"it holds {how} than when it was planned; plan again", url=self.url)
 
 
-def _decompressed(stored: Source, kind: Kind, start: int) -> Iterator[tuple[int, bytes]]:
+def _decompressed(stored: Source, kind: str, start: int) -> Iterator[tuple[int, bytes]]:
     """Yield pieces of a file's contents, each with the place of its member."""
     make = _maker(kind, stored)
     place = end = start
@@ -158,8 +175,8 @@ def _decompressed(stored: Source, kind: Kind, start: int) -> Iterator[tuple[int,
         data = bite
         while True:
             if member is None:
-                if kind == "gzip" and end > start + len(data):
-                    data = data.lstrip(b"\0")  # tapes are filled up with zeros
+                if kind in ("gzip", "xz") and end > start + len(data):
+                    data = data.lstrip(b"\0")  # tapes, and streams of xz, are filled up with zeros
                 if not data:
                     break
                 member, place = make(), end - len(data)
@@ -173,7 +190,7 @@ def _decompressed(stored: Source, kind: Kind, start: int) -> Iterator[tuple[int,
             if member.eof:
                 data, member = member.unused_data, None
                 continue
-            data = member.unconsumed_tail if kind == "gzip" else b""  # zstd's is kept inside
+            data = member.unconsumed_tail if kind == "gzip" else b""  # others keep it inside
             if not data and len(piece) < CHUNK:
                 break
     if member is not None:
@@ -184,12 +201,10 @@ def _bites(chunks: Iterator[bytes]) -> Iterator[bytes]:
     return (chunk[at : at + _BITE] for chunk in chunks for at in range(0, len(chunk), _BITE))
 
 
-def _maker(kind: Kind, stored: Source) -> Callable[[], Any]:
+def _maker(kind: str, stored: Source) -> Callable[[], Any]:
     """Return what makes the decompressor of one member."""
-    if kind == "gzip":
-        return partial(zlib.decompressobj, wbits=31)
-    for name in ("compression.zstd", "backports.zstd"):
+    for name in _DECOMPRESSORS[kind]:
         with suppress(ImportError):
-            return import_module(name).ZstdDecompressor  # type: ignore[no-any-return]
-    reason = 'it is compressed by zstd, which needs: pip install "framestream[archives]"'
+            return partial(resolve_name(name), **_OPTIONS.get(kind, {}))
+    reason = f"it is compressed by {kind}, which needs: pip install {_PACKAGES.get(kind, kind)}"
     raise ArchiveError(reason, url=stored.url)

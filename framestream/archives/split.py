@@ -71,6 +71,9 @@ class Split:
     max_frame_size: int = DEFAULT_MAX_FRAME_SIZE
     max_size: int | None = None
 
+    def __post_init__(self) -> None:
+        check_count("max_frame_size", self.max_frame_size)
+
     @cached_property
     def condition(self) -> ReadCondition[Any]:
         """The read condition."""
@@ -148,12 +151,14 @@ def plan(
 
     Raises:
         ArchiveError: a file does not exist, or its index is stale.
+        ValueError: an option is senseless.
         SpecError: the spec string describes no framer.
     """
     if parts is not None and size is not None:
         raise ValueError("give parts or size, not both")
-    check_count("parts", parts, least=1, optional=True)
-    check_count("size", size, least=1, optional=True)
+    for option, value in (("parts", parts), ("size", size)):
+        if value is not None:
+            check_count(option, value, least=1)
     condition = condition_of(framer)
     sources = open_sources(urls, storage_options)
     if parts is not None:

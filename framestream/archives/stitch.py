@@ -17,6 +17,8 @@ It is never wrong. At worst, if no chain meets another, it is as slow as reading
 from __future__ import annotations
 
 import os
+import pickle
+import signal
 import sys
 import threading
 import time
@@ -28,7 +30,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from framestream.archives.split import Reader, Split
-from framestream.errors import FramingError, WorkerError, check_count
+from framestream.errors import FramingError, WorkerError, check_count, check_function, describe_error
 
 R = TypeVar("R")
 
@@ -195,6 +197,9 @@ def _context() -> Any:
 def _begin(parent: int) -> None:
     # Text that modules print at import, such as those of plugins, is no output.
     sys.stdout = sys.stderr
+    # As an exception, Ctrl-C would end only the work on one split, and another one would begin.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
@@ -284,11 +289,19 @@ def process(splits: Iterable[Split], function: Callable[[Reader], R], *, jobs: i
     Raises:
         FramingError, PayloadError: what ended the reading of a split, after the results of those before it.
         ArchiveError: a file cannot be read, or has changed.
+        ValueError: the function or the framer cannot be pickled.
         WorkerError: a process was killed, or could not start. On Linux, processes are copies of one that has a
             single thread; otherwise each imports the script again, so a script must call this under
             ``if __name__ == "__main__":``.
     """
     check_count("jobs", jobs, least=1)
+    check_function("function", function)
     splits = list(splits)
     _check_whole(splits)
+    if jobs > 1:
+        try:
+            pickle.dumps((function, splits[:1]))
+        except Exception as error:
+            # The pool's own thread would meet it, and then may wait for ever.
+            raise ValueError(f"{function!r} cannot be sent to another process: {describe_error(error)}") from error
     return Process(splits, function, jobs)

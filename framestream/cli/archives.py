@@ -41,7 +41,7 @@ def stats(spec: str, file: str, jobs: int, max_frame_size: int | None) -> int:
       framestream stats protobuf events.bin --jobs 4
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     started = time.monotonic()
-    splits = splits_of(options.path_of(file), options.get_framer(spec), max_frame_size, _COUNTED)
+    splits = splits_of(file, options.get_framer(spec), max_frame_size, _COUNTED)
     sizes, bad, is_broken = Counter[int](), 0, False
     for split, (its_sizes, its_bad, error) in processed(splits, _count, jobs, file):
         sizes.update(its_sizes)
@@ -104,7 +104,7 @@ def index(file: str, spec: str, jobs: int) -> int:
       framestream index events.bin --framer protobuf --jobs 4
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     framer = options.get_framer(spec)
-    source = open_source(file)  # all of a compressed file is decompressed here
+    source = open_source(_own(file))  # all of a compressed file is decompressed here
     with progress(source.size, file) as bar:
         made = make_index(source, framer, jobs=jobs, on_progress=bar.update)
     say(f"{file}.fsindex: {counted(made.count, 'frame')}, {counted(len(made.marks.offsets), 'place')}")
@@ -122,7 +122,7 @@ def repair(file: str, spec: str) -> int:
       framestream repair events.bin --framer protobuf
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     try:
-        done = repair_archive(file, options.get_framer(spec))
+        done = repair_archive(_own(file), options.get_framer(spec))
     except FramingError as error:
         report(file, error)
         complain(f"{file}: this is not a torn end, or not a file of these frames; nothing is cut off")
@@ -139,7 +139,21 @@ def repair(file: str, spec: str) -> int:
 
 def splits_of(file: str, condition: ReadCondition[Any], max_size: int | None, size: int) -> list[Split]:
     """Return the splits of a file, each of about `size` bytes."""
-    return [replace(split, max_size=max_size) for split in plan(file, condition, size=size)]
+    return [replace(split, max_size=max_size) for split in plan(_stored(file), condition, size=size)]
+
+
+def _own(file: str) -> str:
+    """Return the path or URL of a file that may be changed, or written next to."""
+    if file.startswith("sample:"):
+        raise click.UsageError(f"{file} comes with framestream and is only read; name a file of your own")
+    return _stored(file)
+
+
+def _stored(file: str) -> str:
+    """Return the path or URL of a file that is read in parts."""
+    if file == "-":
+        raise click.UsageError("'-' is standard input, which cannot be read in parts; name a file")
+    return options.path_of(file)
 
 
 def processed(

@@ -61,7 +61,7 @@ def cut(spec: str, file: str, max_frame_size: int | None, stats: bool, jobs: int
     if jobs is not None:
         if work.count is not None or stats:
             raise click.UsageError("--count and --stats are for one process; framestream stats --jobs counts frames")
-        _cut_by_several(printer, condition, options.path_of(file), max_frame_size, work, jobs)
+        _cut_by_several(printer, condition, file, max_frame_size, work, jobs)
         return printer.status
     started = time.monotonic()
     name = "standard input" if file == "-" else file

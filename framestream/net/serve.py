@@ -42,6 +42,21 @@ DRAIN_TIMEOUT = 10.0
 """Seconds that connections have by default to finish when a server closes."""
 
 
+class ServeOptions(StreamOptions, total=False):
+    """The options of `serve` besides its framers, for functions that pass them on."""
+
+    tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None
+    handshake_timeout: float
+    backlog: int
+    reuse_port: bool
+    max_connections: int | None
+    drain_timeout: float
+    workers: int
+    proxy_protocol: Literal["off", "v1", "v2", "auto"]
+    trusted: Iterable[str | IPv4Network | IPv6Network]
+    admin: str | None
+
+
 async def serve(
     handler: Callable[[IOStream[T]], object],
     url: str,

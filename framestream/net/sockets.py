@@ -236,8 +236,8 @@ _GONE: Final = {
     *(errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, getattr(errno, "ENONET", errno.EPROTO)),
 }
 
-# Seconds until accepting is tried again after it has failed.
-_PAUSE: Final = 0.25
+ACCEPT_PAUSE = 0.25
+"""Seconds until accepting is tried again after it has failed."""
 
 
 class Acceptor:
@@ -322,7 +322,7 @@ class Acceptor:
                 if error.errno in _GONE:
                     continue
                 self._stop()
-                self._loop.call_later(_PAUSE, self.notify)
+                self._loop.call_later(ACCEPT_PAUSE, self.notify)
                 self._on_failure(error)
                 return
             self._on_connection(*accepted)

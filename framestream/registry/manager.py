@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from framestream._events import EVENTS, Listener, events
-from framestream.errors import PluginError, UnknownFramerError
+from framestream.errors import PluginError, UnknownFramerError, blame
 from framestream.framers import BUILT_IN
 from framestream.registry.names import (
     FIRST_PARTY,
@@ -95,7 +95,8 @@ class PluginManager:
         # A built-in name needs no plugin: it costs neither pluggy nor the reading of metadata.
         from framestream.registry.plugin import Plugin  # noqa: PLC0415
 
-        known = name or str(getattr(plugin, "name", "") or getattr(plugin, "__name__", type(plugin).__name__))
+        with blame("cannot be inspected"):
+            known = name or str(getattr(plugin, "name", "") or getattr(plugin, "__name__", type(plugin).__name__))
         added = Plugin("registered", "", known, {known: lambda: plugin}, own=True)
         added.load(float("inf"))
         if added.state == "failed":
@@ -132,7 +133,10 @@ class PluginManager:
                 reason = f"{text!r} is not a requirement such as 'acme-netstring>=1.2,<2'"
                 raise PluginError(reason) from error
             for plugin in self.matching(requirement.name):
-                if not requirement.specifier.contains(plugin.version, prereleases=True):
+                allowed = not requirement.specifier
+                with suppress(ValueError):  # older releases of packaging raise it for what is no version
+                    allowed = requirement.specifier.contains(plugin.version, prereleases=True)
+                if not allowed:
                     raise PluginError(f"{text} is required, {plugin.title} is installed", plugin=text)
                 self._ready(plugin)
 

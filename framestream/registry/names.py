@@ -115,6 +115,8 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, NamedFramer]:
         close = nearest("framers", tables.keys() - {"framers"})
         meant = f"; is [{before}{close}] meant to be it?" if close else ""
         raise SpecError(f"{place}: it has no table [{before}framers]{meant}")
+    if before and (others := tables.keys() - {"framers"}):
+        raise SpecError(f"{place}: [tool.framestream] holds framers and nothing else, not {min(others)!r}")
     return {name: named_framer(name, text, place) for name, text in table.items()}
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from inspect import Parameter, signature
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from framestream.errors import SpecError
 from framestream.framer import ReadCondition
@@ -75,21 +76,23 @@ class Takes:
 
     Attributes:
         types: keys of the table above, `ReadCondition`, None, or `object` if no text can give the value.
-        choices: the values of its `Literal`, by their text.
+        choices: the values of its `Literal`.
         one: True if a single value will do.
         several: True if a tuple of any length will do.
     """
 
     def __init__(self, hint: Any, *, several: bool = False) -> None:
         self.types: dict[Any, None] = {}
-        self.choices: dict[str, Any] = {}
+        self.choices: list[Any] = []
         self.one = self.several = False
         self._add(hint, several=several)
 
     def _add(self, hint: Any, *, several: bool) -> None:
         origin, arguments = get_origin(hint), get_args(hint)
         bare = origin or hint
-        if origin is Annotated or origin is tuple:
+        if isinstance(hint, TypeVar):
+            self._add(hint.__bound__ or object, several=several)
+        elif origin is Annotated or origin is tuple:
             self._add(arguments[0], several=several or origin is tuple)
         elif origin is Union or origin is UnionType:
             for member in arguments:
@@ -100,7 +103,7 @@ class Takes:
             self.several |= several
             self.one |= not several
             if origin is Literal:
-                self.choices |= {str(choice): choice for choice in arguments}
+                self.choices += arguments
             elif isinstance(bare, type) and issubclass(bare, ReadCondition):
                 self.types[ReadCondition] = None
             else:
@@ -109,7 +112,7 @@ class Takes:
     def __str__(self) -> str:
         called = {kind: words for kind, (words, _) in _TYPES.items()} | {ReadCondition: "framer"}
         words = [called.get(kind, "Python object") for kind in self.types if kind is not None]
-        words += map(format_value, self.choices.values())
+        words += map(format_value, self.choices)
         return " or ".join(words) + (", one or more" if self.several else "")
 
     def convert(self, word: Word) -> Any:
@@ -119,8 +122,10 @@ class Takes:
         """
         if word.text == "none" and not word.is_quoted and None in self.types:
             return None
-        if word.text in self.choices:
-            return self.choices[word.text]
+        for choice in self.choices:
+            with suppress(ValueError, LookupError):
+                if _TYPES[type(choice)][1](word.text) == choice:
+                    return choice
         if ReadCondition in self.types:
             raise SpecError("a framer stands in parentheses after the name", position=word.position)
         # The narrowest type wins: of `int | str`, 5 is a number, and "5" is text because it is quoted.
@@ -140,7 +145,7 @@ class Takes:
         is_noun = words in ("whole number", "number")
         reason = f"{text!r} is not {'a ' if is_noun else ''}{words}"
         reason += " (write 2, 0x10, 64KiB or 1MB)" if int in self.types else ""
-        return reason + did_you_mean(text, self.choices)
+        return reason + did_you_mean(text, map(format_value, self.choices))
 
 
 # As declared -----------------------------------------------------------------------------------
@@ -189,8 +194,10 @@ def options_of(factory: Any) -> tuple[Option, ...]:
     Raises:
         SpecError: an annotation names something undefined.
     """
-    is_plain_class = isinstance(factory, type) and not hasattr(factory, "__dataclass_fields__")
-    annotated: Any = factory.__init__ if is_plain_class else factory
+    fields = getattr(factory, "__dataclass_fields__", {})
+    annotated: Any = factory
+    if isinstance(factory, type) and not fields:
+        annotated = annotated.__init__
     try:
         hints = get_type_hints(annotated, include_extras=True)
     except NameError as error:
@@ -205,8 +212,10 @@ def options_of(factory: Any) -> tuple[Option, ...]:
         hint = hints.get(name, Any)
         notes = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
         text = next((note for note in notes if isinstance(note, str)), "")
-        takes, default = Takes(hint, several=is_rest), () if is_rest else parameter.default
-        options.append(Option(key, name, takes, default, parameter.kind, text))
+        default = () if is_rest else parameter.default
+        if name in fields and callable(make_default := fields[name].default_factory):
+            default = make_default()
+        options.append(Option(key, name, Takes(hint, several=is_rest), default, parameter.kind, text))
     return tuple(options)
 
 

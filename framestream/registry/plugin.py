@@ -176,7 +176,8 @@ class Plugin:
             raise PluginError(f"registers {name!a}, which is not a name for a framer")
         name = str.__str__(name)  # a subclass may compare and hash in its own way
         if name not in self.names and not self.own:
-            raise PluginError(f"registers {name!r}, which is not an entry point of this plugin")
+            line = f'{name} = "{self.module}" to [project.entry-points.{GROUP}]'
+            raise PluginError(f"registers {name!r}, no entry point: add {line} in pyproject.toml and install it again")
         if name in self.framers:
             raise PluginError(f"registers {name!r} twice")
         if not callable(factory) or (isinstance(factory, type) and not _is_framer_class(factory)):
@@ -191,9 +192,11 @@ def _is_framer_class(found: object) -> bool:
 def _check_contract(found: object) -> None:
     module = sys.modules.get(getattr(found, "__module__", ""))
     contract = getattr(found, "framestream_contract", getattr(module, "framestream_contract", CONTRACT))
-    if contract != CONTRACT:
+    if type(contract) is not int or contract < 1:
+        raise PluginError(f"framestream_contract is {contract!r}; it must be a number such as {CONTRACT}")
+    if contract > CONTRACT:
         known = f"this framestream knows {CONTRACT}: upgrade it"
-        raise PluginError(f"is written for contract version {contract!r}, {known}")
+        raise PluginError(f"is written for contract version {contract}, {known}")
 
 
 def _check_hooks(found: object) -> None:
@@ -220,18 +223,21 @@ def installed_plugins(path: Sequence[str] | None = None) -> Iterator[Plugin]:
     where: dict[str, Any] = {} if path is None else {"path": list(path)}
     seen: set[str] = set()
     for distribution in metadata.distributions(**where):
-        if not _may_declare_plugins(distribution):
-            continue
         found: list[Plugin] = []
         try:
             # Broken metadata of any kind belongs to one distribution.
             with blame("its metadata cannot be read"):
+                if not _may_declare_plugins(distribution):
+                    continue
                 name = distribution.metadata["Name"]
+                if not name:
+                    raise ValueError("it has no name")
                 # Only the copy that comes first on the path can be imported; another may be there because the
-                # directory is on the path twice, or because the project was renamed.
+                # directory is on the path twice, or because an older release was left behind.
                 if normalised(name) not in seen:
                     seen.add(normalised(name))
-                    found = _plugins_of(name, distribution)
+                    first = next(iter(metadata.distributions(name=name, **where)), distribution)
+                    found = _plugins_of(name, first)
         except PluginError as error:
             place = str(getattr(distribution, "_path", "a distribution"))
             found = [Plugin(place, "", "entry_points.txt", {place: lambda: None})]
@@ -255,7 +261,7 @@ def _plugins_of(name: str, distribution: metadata.Distribution) -> list[Plugin]:
     for point in distribution.entry_points:
         if point.group == GROUP:
             by_module.setdefault(point.value.partition(":")[0].strip(), {})[point.name] = point.load
-    version = distribution.version  # each look at it parses the metadata
+    version = distribution.version or ""  # each look at it parses the metadata
     plugins = [Plugin(name, version, module, points) for module, points in by_module.items()]
     for plugin in plugins:
         if wrong := [name for name in plugin.names if not is_name(name)]:

@@ -65,7 +65,8 @@ def _spec(tokens: _Tokens, *, nested: bool) -> Spec:
     if tokens.take("(") and not tokens.take(")"):
         framers.append(_spec(tokens, nested=True))
         while not tokens.take(")"):
-            tokens.expect(",", "',' or ')'")
+            hint = f" ({NESTED_OPTIONS})" if tokens.sign() == "=" else ""
+            tokens.expect(",", f"',' or ')'{hint}")
             framers.append(_spec(tokens, nested=True))
     options = []
     if tokens.take(":"):
@@ -125,7 +126,7 @@ class _Tokens:
 
     def fail(self, reason: str) -> NoReturn:
         place = f"at character {self.position + 1}" if self.sign() else "at the end"
-        raise SpecError(f"{reason} {place} of {self.text!r}", spec=self.text, position=self.position)
+        raise SpecError(f"{reason} {place} of {self.text!a}", spec=self.text, position=self.position)
 
 
 # From a tree to a framer -----------------------------------------------------------------------
@@ -216,8 +217,9 @@ def _values_of(options: Iterable[Option], spec: Spec, build: Callable[[Spec], An
 
 def _by_key(options: Iterable[Option], spec: Spec, key: Word) -> Option:
     wanted, keys = key.text.replace("_", "-"), {option.key: option for option in options}
-    if wanted in keys:
-        return keys[wanted]
+    known = {option.parameter.replace("_", "-"): option for option in options} | keys
+    if wanted in known:
+        return known[wanted]
     listing = f" (options: {', '.join(keys)})" if keys else ", it takes none"
     reason = f"{spec.name} has no option {key.text!r}{did_you_mean(wanted, keys)}{listing}"
     raise SpecError(reason, position=key.position)

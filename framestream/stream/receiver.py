@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import ssl
 from enum import Enum
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -52,6 +53,9 @@ READ_AHEAD: Final = 1 << 16
 
 # Receives without a pass of the loop, before other streams get a turn.
 TURN: Final = 8
+# Seconds after which a reader that was woken in bulk receives no more without a pass of the loop: what it does
+# with each frame may cost more than all receives, and 2 MiB of lines at 1 ms each would stop all else for ten seconds.
+LONG: Final = 0.01
 # A frame that misses this much is received in its final place, or with as much as the kept buffer holds.
 LARGE: Final = 1 << 14
 # Up to this size a copy costs less than tracking whose bytes they are.
@@ -163,8 +167,8 @@ class Receiver:
     # fmt: off
     __slots__ = (
         "_chunk_size", "_in_bulk", "_in_place", "_inline", "_kept", "_missing", "_read_ahead", "_room",
-        "_stream", "_timer", "_turn", "decoder", "draining", "end", "kept_read", "max_buffer_size", "pushes",
-        "reader", "state", "transport", "waiting",
+        "_stream", "_timer", "_turn", "_turn_ends", "decoder", "draining", "end", "kept_read", "max_buffer_size",
+        "pushes", "reader", "state", "transport", "waiting",
     )
     # fmt: on
 
@@ -192,6 +196,7 @@ class Receiver:
         self._in_place = False  # that buffer is the place of a large frame
         self._inline = False  # a read receives, in its own call
         self._turn = TURN
+        self._turn_ends = 0.0  # in bulk, by the clock
         self._timer: ReadTimer | None = None
 
     # The sink of the transport
@@ -244,7 +249,8 @@ class Receiver:
         if self.waiting:
             if self._missing > 0:
                 return
-            self._turn = TURN
+            if self._in_bulk:
+                self._turn_ends = monotonic() + LONG
             self.waiting = False
             self.reader.on_data(True)  # type: ignore[union-attr]  # a read waits
         elif self._inline:
@@ -323,6 +329,8 @@ class Receiver:
                 self._room = self.max_buffer_size - decoder.buffered
                 if missing > self._room and (missing > 1 or not read.to_end):
                     raise self._overflow(decoder.buffered + missing)
+            if self._in_bulk:
+                self._in_bulk = monotonic() < self._turn_ends  # a slow reader gets less at a time, too
             if self.state is FLOWING and not self._in_bulk:
                 break  # what has arrived is pushed soon
             if self._turn <= 0 or decoder.tired or not self._receive_inline():

@@ -132,23 +132,23 @@ class Sender:
             self.check_can_write()
         size = len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))
         if self._max_size is not None and self.size + size > self._max_size:
-            raise BufferFull("write buffer is full", size=self.size + size, limit=self._max_size)
+            if self.state is SPENT and self.size:
+                self._send()  # a burst in one pass must not fill the buffer for a peer that reads
+                self.check_can_write()
+            if self.size + size > self._max_size:
+                raise BufferFull("write buffer is full", size=self.size + size, limit=self._max_size)
+        if self.size or not 0 < size <= _MOST_TO_OFFER or self._barrier is not None:
+            return self._write_later(chunks, size)
         receiver = self._receiver
-        may_send = not self.size and 0 < size <= _MOST_TO_OFFER and self._barrier is None
-        if may_send:
-            if receiver.pushes != self._seen_pushes:
-                # A push since the last direct send shows a new pass; without one the loop must tell, which costs
-                # a request and its answer an extra pass.
-                self._seen_pushes = receiver.pushes
-            else:
-                may_send = self.state is READY
-                self._call_at_end_of_pass()
-            self.state = SPENT
-        if not may_send:
-            if size:
-                self._append(chunks, size)
-                self._send_soon()
-            return not self.size and self.state is not CLOSED
+        if receiver.pushes != self._seen_pushes:
+            # A push since the last direct send shows a new pass; without one the loop must tell, which costs
+            # a request and its answer an extra pass.
+            self._seen_pushes = receiver.pushes
+        elif self.state is SPENT:
+            return self._write_later(chunks, size)
+        else:
+            self._call_at_end_of_pass()
+        self.state = SPENT
         try:
             taken = receiver.transport.send(chunks)
         except (BlockingIOError, InterruptedError):
@@ -164,6 +164,12 @@ class Sender:
         self._advance(taken)
         self._send()
         return False
+
+    def _write_later(self, chunks: Sequence[Buffer], size: int) -> bool:
+        if size:
+            self._append(chunks, size)
+            self._send_soon()
+        return not self.size and self.state is not CLOSED
 
     def _append(self, chunks: Sequence[Buffer], size: int) -> None:
         if self._queue is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from framestream.errors import FramingError, counted
@@ -23,13 +23,28 @@ from framestream.testing.contract import (
     is_same,
     window_after,
 )
-from framestream.testing.driver import read_whole, same_frames
+from framestream.testing.driver import hold_own_limit, read_whole, same_frames
 from framestream.testing.suite import FRAMES, Suite, prefix_lengths
 
 _BEFORE = b"\0\1"
+_LARGEST = 1 << 16
 
 # What no framing carries, and a buffer whose `len` is not its number of bytes.
 _FOREIGN = (*FRAMES, (), (1,), ("a", "b", "c"), object(), [object()], {1: object()}, memoryview(b"12345678").cast("I"))
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+# What a framer says of itself, and what it may say.
+_SAID: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "overhead": ("a number of bytes", _is_size),
+    "lookbehind": ("a number of bytes", _is_size),
+    "max_size": ("a number of bytes, or None", lambda value: value is None or _is_size(value)),
+    "can_be_empty": ("True or False", lambda value: type(value) is bool),
+    "synchronises": ("'exact', 'likely' or None", lambda value: value in ("exact", "likely", None)),
+}
 
 
 def check_answers(suite: Suite) -> None:
@@ -53,8 +68,8 @@ def check_purity(suite: Suite) -> None:
     for frame, other in zip(frames, [*frames[1:], *frames[:1]], strict=True):
         ask(framer, Window(frame))  # anything the framer prepares once is prepared now
         before = _state(framer)
-        for need, window, answer in drip(framer, frame, _BEFORE, kind=bytearray):
-            part, after = bytes(window.data[window.start :]), _state(framer)
+        for need, part, window, answer in drip(framer, frame, _BEFORE, kind=bytearray):
+            after = _state(framer)
             if before != after:
                 names = ", ".join(sorted({name for name, _ in before.items() ^ after.items()}))
                 defect = f"find keeps state in self: asking changes the attribute {names}"
@@ -83,7 +98,8 @@ def _look(window: Window) -> str:
 
 
 def _state(framer: ReadCondition[Any]) -> dict[str, str]:
-    return {name: repr(value) for name, value in getattr(framer, "__dict__", {}).items()}
+    slots = [name for kind in type(framer).__mro__ for name in getattr(kind, "__slots__", ())]
+    return {name: repr(getattr(framer, name, None)) for name in (*getattr(framer, "__dict__", ()), *slots)}
 
 
 def check_value(suite: Suite) -> None:
@@ -92,6 +108,9 @@ def check_value(suite: Suite) -> None:
     Make it @dataclass(frozen=True), with tuples instead of lists in its fields.
     """
     framer = suite.framer
+    for name, (wanted, is_known) in _SAID.items():
+        if not is_known(value := getattr(framer, name)):
+            raise ConformanceError(f"{name} is {value!r}", expected=wanted, hint=f"give {name} such a value")
     try:
         twin = copy.copy(framer)
         same = framer == twin and hash(framer) == hash(twin)
@@ -186,7 +205,12 @@ def check_round_trip(suite: Suite) -> None:
     frames = [value for value in read if not isinstance(value, Exception)]
     written = []
     for frame in (*frames, *_telling_frames(suite, {type(frame) for frame in frames})):
-        if (wire := encode(framer, frame)) is not None:
+        before = repr(frame)
+        wire = encode(framer, frame)
+        if (after := repr(frame)) != before:
+            hint = "copy what has to be changed: the frame is the caller's, who may send it again"
+            raise ConformanceError("encode changes the frame that it is given", expected=before, got=after, hint=hint)
+        if wire is not None:
             _check_read_back(framer, [frame], wire)
             written.append((frame, wire))
     if not written:
@@ -205,12 +229,14 @@ def _check_read_back(framer: Framer[Any], frames: list[Any], wire: bytes) -> Non
             expected=f"{frames!r}, and nothing left over",
             got=f"{reading.values()!r}, left over: {reading.leftover!r}",
         )
+    hold_own_limit(framer, reading, wire, "encode writes a frame")
 
 
 def _telling_frames(suite: Suite, kinds: set[type]) -> Iterator[Any]:
     """Yield frames that an encoder may trip over: empty ones, and ones made of the framing's own bytes."""
     ends = (wire[-size:] for wire in suite.wires[:12] for size in (1, 2, 3))
-    for data in (b"", b"\0", b"\r", b"\n", b" ", b"\xff" * 3, *suite.wires[:12], *suite.spoilt(12), *ends):
+    too_large = b"x" * min((suite.framer.max_size or 0) + 1, _LARGEST)
+    for data in (b"", b"\0", b"\r", b"\n", b" ", b"\xff" * 3, too_large, *suite.wires[:12], *suite.spoilt(12), *ends):
         if bytes in kinds:
             yield data
         if str in kinds:
@@ -229,7 +255,7 @@ def check_foreign_frames(suite: Suite) -> None:
             continue
         reading = read_whole(framer, wire)
         refused = [value for value in reading.values() if isinstance(value, Exception)]
-        if refused or reading.malformed or reading.leftover:
+        if refused or reading.malformed or reading.leftover or len(reading.cuts) > 1:
             raise ConformanceError(
                 "what encode writes cannot be read",
                 data=wire,

@@ -20,7 +20,7 @@ Answer: TypeAlias = "tuple[Any, ...] | NeedMore | FramingError"
 
 _MOST_SHOWN = 300  # characters
 _PLACES = ("resume", "settled", "payload_start")
-_BUFFERS = (bytes, bytearray, memoryview)
+BUFFERS = (bytes, bytearray, memoryview)
 
 
 @dataclass(eq=False, repr=False)
@@ -118,7 +118,7 @@ def ask(framer: ReadCondition[Any], window: Window) -> Answer:
     except FAULTS as error:
         hint = "return NeedMore() for bytes that have not arrived; raise FramingError for what is wrong"
         raise raised("find", error, data=bytes(window.data[start:]), hint=hint) from error
-    if complaint := _complaint(framer, window, answer):
+    if complaint := _complaint(framer, start, len(window.data), answer):
         raise ConformanceError(
             complaint,
             data=bytes(window.data[start:]),
@@ -141,17 +141,19 @@ def window_after(need: NeedMore, frame: bytes, before: bytes = b"", *, kind: Any
 
 def drip(
     framer: ReadCondition[Any], frame: bytes, before: bytes = b"", *, kind: Any = bytes
-) -> Iterator[tuple[NeedMore, Window, Answer]]:
+) -> Iterator[tuple[NeedMore, bytes, Window, Answer]]:
     """Let one frame arrive byte by byte; yield each question with its answer until the frame's end is known.
 
-    First comes what the framer has said so far, with which the question was asked; places count from the frame.
+    First come what the framer has said so far, with which the question was asked, and what has arrived of the
+    frame; places count from the frame.
     """
     need = NeedMore()
     for size in range(1, len(frame) + 1):
         if size >= need.size:
-            window = window_after(need, frame[:size], before, kind=kind)
+            part = frame[:size]
+            window = window_after(need, part, before, kind=kind)
             answer = ask(framer, window)
-            yield need, window, answer
+            yield need, part, window, answer
             if not isinstance(answer, NeedMore):
                 return
             # Without a `resume` it stays where it was.
@@ -204,8 +206,8 @@ def encode(framer: ReadCondition[Any], frame: Any) -> bytes | None:
     except FAULTS as error:
         hint = "raise EncodeError for a frame that this framing cannot carry"
         raise raised("encode", error, got=f"{type(error).__name__} for the frame {frame!r}", hint=hint) from error
-    buffers = [encoded] if isinstance(encoded, _BUFFERS) else encoded
-    if not isinstance(buffers, (list, tuple)) or not all(isinstance(one, _BUFFERS) for one in buffers):
+    buffers = [encoded] if isinstance(encoded, BUFFERS) else encoded
+    if not isinstance(buffers, (list, tuple)) or not all(isinstance(one, BUFFERS) for one in buffers):
         raise ConformanceError(
             "encode returns something else than bytes or a sequence of buffers",
             expected="bytes, or a list or tuple of bytes to be sent in order",
@@ -238,9 +240,8 @@ def describe_answer(answer: Any) -> str:
     return f"raised {describe_error(answer)}" if isinstance(answer, BaseException) else repr(answer)
 
 
-def _complaint(framer: ReadCondition[Any], window: Window, answer: Any) -> str:
+def _complaint(framer: ReadCondition[Any], begin: int, end: int, answer: Any) -> str:
     """Say what is wrong with the form of an answer; empty if it is correct."""
-    begin, end = window.start, len(window.data)
     if isinstance(answer, NeedMore):
         if type(answer.size) is not int or answer.size < 0:
             return "NeedMore.size is not a number of bytes"

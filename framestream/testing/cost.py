@@ -212,8 +212,8 @@ def check_resume(suite: Suite) -> None:
     """
     _, frame = slow_frames(suite)
     asked = set(prefix_lengths(len(frame))[1:-1])
-    for need, window, answer in drip(suite.framer, frame):
-        resume, size = need.resume or 0, len(window.data)
+    for need, part, _, answer in drip(suite.framer, frame):
+        resume, size = need.resume or 0, len(part)
         hidden = resume - _HEADER
         # Ask again with decoys of the frame's end in all bytes that must not be looked at.
         for width in (1, 2, 4, 8, 16) if hidden > 0 and size in asked else ():
@@ -343,20 +343,20 @@ def slow_frames(suite: Suite) -> tuple[bytes, bytes]:
     Raises:
         Untried: none was given, and none can be made for this framing.
     """
-    given = suite.slow_frame
+    given: Any = suite.slow_frame
     if isinstance(given, bytes):
         return given[: len(given) // 2], given
     for size in _SIZES:
         for make in _growers(suite) if given is None else [given]:
             pair = make(size), make(2 * size)
-            if all(is_one_frame(suite.framer, frame, eof=True) for frame in pair):
+            if all(isinstance(frame, bytes) and is_one_frame(suite.framer, frame, eof=True) for frame in pair):
                 return pair
     if given is None:
         raise Untried("no slow_frame was given and none could be grown from the examples")
     raise ConformanceError(
         "slow_frame does not make one frame",
-        data=given(_SIZES[-1]),
         expected="a function from a number of bytes to the bytes of one frame of about that size",
+        got=repr(given(_SIZES[-1])),
     )
 
 

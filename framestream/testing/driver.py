@@ -15,7 +15,7 @@ from random import Random
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from framestream.decoder import FRAME_END, FrameDecoder, OnOversize
-from framestream.errors import FrameTooLarge, FramingError, IncompleteFrame, PayloadError
+from framestream.errors import FrameTooLarge, FramingError, IncompleteFrame, PayloadError, counted
 from framestream.framer import NeedMore, ReadCondition, Window
 from framestream.framers.answers import decoder_of
 from framestream.iterate import answers
@@ -278,6 +278,14 @@ def hold_alike(
     raise ConformanceError(defect, chunks=chunks, expected=told[0], got=told[1], hint=hint)
 
 
+def hold_own_limit(framer: ReadCondition[Any], reading: Reading, wire: bytes, what: str, *, hint: str = "") -> None:
+    """Raise a `ConformanceError` if a payload is larger than the framer's own limit, which a reading ignores."""
+    sizes = [len(cut.payload) for cut in reading.cuts]
+    if framer.max_size is not None and max(sizes, default=0) > framer.max_size:
+        defect = f"{what} above its own limit of {counted(framer.max_size, 'byte')}"
+        raise ConformanceError(defect, data=wire, got=f"payloads of {sizes} bytes", hint=hint)
+
+
 def _same_event(one: Event, other: Event) -> bool:
     is_in_batch = one.kind == "frame" and None in (one.offset, other.offset)
     same_place = one.offset == other.offset or is_in_batch
@@ -289,15 +297,26 @@ def same_frame(one: Any, other: Any) -> bool:
 
     The repr counts for frames that equal only themselves, such as NaN, or cannot be compared, such as arrays;
     two errors are equal if their classes are.
+
+    Raises:
+        ConformanceError: they have neither an ``==`` nor a repr of their own.
     """
-    if type(one) is not type(other):
+    kind: Any = type(one)
+    bare: Any = object
+    if kind is not type(other):
         return False
     if isinstance(one, Exception):
         return True
     with suppress(Exception):
         if one == other:
             return True
-    return repr(one) == repr(other)
+    with suppress(Exception):
+        if repr(one) == repr(other):
+            return True
+        if kind.__eq__ is not bare.__eq__ or kind.__repr__ is not bare.__repr__:
+            return False
+    hint = "give the class an == (a dataclass has one), or at least a repr that shows what is in a frame"
+    raise ConformanceError(f"frames of class {kind.__name__} cannot be compared", hint=hint)
 
 
 def same_frames(one: list[Any], other: list[Any]) -> bool:

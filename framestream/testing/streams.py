@@ -8,7 +8,15 @@ from random import Random
 from typing import Any
 
 from framestream.archives import InMemory, Reader, Split, guess, process, stitch
-from framestream.errors import FAULTS, FramingError, IncompleteFrame, PayloadError, SpecError, counted
+from framestream.errors import (
+    FAULTS,
+    FramerContractError,
+    FramingError,
+    IncompleteFrame,
+    PayloadError,
+    SpecError,
+    counted,
+)
 from framestream.framer import ReadCondition, Window
 from framestream.iterate import iter_frames
 from framestream.testing.contract import ConformanceError, Untried, ask, is_padding, raised
@@ -23,6 +31,7 @@ from framestream.testing.driver import (
     Transcript,
     error_event,
     hold_alike,
+    hold_own_limit,
     read_whole,
     same_frames,
     transcript,
@@ -60,6 +69,8 @@ def check_examples(suite: Suite) -> None:
         if reading.malformed or not same_frames(frames, reading.values()):
             defect = "an example does not give the frames that its author names"
             raise ConformanceError(defect, data=wire, expected=repr(frames), got=reading)
+        hint = "give a framer with such a limit smaller examples, or check it without"
+        hold_own_limit(suite.framer, reading, wire, "an example is", hint=hint)
 
 
 def _examples(suite: Suite) -> list[Example]:
@@ -88,9 +99,13 @@ def _check_split(framer: ReadCondition[Any], data: bytes, reading: Reading, *, e
     for before in (b"", b"\n\0\xff"):
         start = len(before)
         try:
-            frames, rest = framer.split(Window(before + data, start, eof=eof))
+            answer: Any = framer.split(Window(before + data, start, eof=eof))
+            frames, rest = answer
         except FAULTS as error:
             raise raised("split", error, data=data, expected=f"the frames before that one: {values!r}") from error
+        if not isinstance(frames, list) or type(rest) is not int:
+            defect = "split returns something else than a list of frames and an index"
+            raise ConformanceError(defect, data=data, expected=f"{values!r}, {stops[-1]}", got=f"{frames!r}, {rest!r}")
         count = len(frames)
         if rest - start != stops[min(count, len(values))] or not same_frames(values[:count], frames):
             raise ConformanceError(
@@ -157,7 +172,7 @@ def check_malformed(suite: Suite) -> None:
     for wire, text in suite.malformed:
         error = _first_error(suite.framer, wire)
         if error is None or isinstance(error, IncompleteFrame):
-            raise ConformanceError("malformed bytes are accepted", data=wire, got=repr(error))
+            raise ConformanceError("malformed bytes are accepted", data=wire, got=error or "no error")
         if text not in str(error):
             defect = "malformed bytes are refused for another reason than the author names"
             raise ConformanceError(defect, data=wire, expected=f"an error with {text!r} in its text", got=repr(error))
@@ -174,7 +189,7 @@ def check_incomplete(suite: Suite) -> None:
         error = _first_error(suite.framer, wire)
         if not isinstance(error, IncompleteFrame):
             defect = "a stream that ends inside a frame is not reported as incomplete"
-            raise ConformanceError(defect, data=wire, got=repr(error))
+            raise ConformanceError(defect, data=wire, got=repr(error) if error else "no error")
 
 
 def _first_error(framer: ReadCondition[Any], wire: bytes) -> Exception | None:
@@ -295,10 +310,14 @@ def find_start(framer: ReadCondition[Any], data: bytes, start: int, *, step: int
         step: how many bytes arrive at a time; all at once unless given.
 
     Raises:
-        FramerContractError: its `find_start` breaks the contract.
+        ConformanceError: its `find_start` breaks the contract.
     """
     size = len(data)
-    return guess.find_start(InMemory(data, step=step or size), framer, start, size + 1, 0)
+    try:
+        return guess.find_start(InMemory(data, step=step or size), framer, start, size + 1, 0)
+    except FramerContractError as error:
+        defect = str(error).removeprefix(f"{error.framer}: ")
+        raise ConformanceError(defect, data=data, got=f"asked from {start} on") from error.__cause__
 
 
 def check_find_start(suite: Suite) -> None:

@@ -7,10 +7,11 @@ from contextlib import suppress
 from functools import cached_property
 from itertools import islice, pairwise
 from random import Random
+from types import NoneType
 from typing import Any, NamedTuple, TypeAlias, TypedDict
 
 from framestream.framer import ReadCondition, check_condition
-from framestream.testing.contract import ConformanceError, encode, is_one_frame
+from framestream.testing.contract import BUFFERS, ConformanceError, encode, is_one_frame
 from framestream.testing.driver import Cut, Reading, read_whole, same_frames
 
 Examples: TypeAlias = "Mapping[bytes, list[Any]] | Iterable[tuple[bytes, list[Any]]]"
@@ -59,6 +60,19 @@ def arguments_of(*owners: Any) -> Arguments:
     return arguments
 
 
+def _pairs(what: str, given: Any, kind: Any, wanted: str, usual: Any = None) -> Iterator[tuple[bytes, Any]]:
+    """Yield streams of the author's, each with what is said of it, or else with what is usual.
+
+    Raises:
+        TypeError: an item is not what is wanted, such as an integer, because bytes were given for a list of bytes.
+    """
+    for item in given.items() if isinstance(given, Mapping) else given:
+        wire, told = item if isinstance(item, tuple) and len(item) == 2 else (item, usual)
+        if not isinstance(wire, BUFFERS) or not isinstance(told, kind):
+            raise TypeError(f"{what}: {item!r} is not {wanted}")
+        yield bytes(wire), told
+
+
 class Example(NamedTuple):
     """A stream, and its frames."""
 
@@ -89,13 +103,14 @@ class Suite:
         chunk_dependent: bool = False,
     ) -> None:
         check_condition(framer)
-        pairs = examples.items() if isinstance(examples, Mapping) else examples
-        refused = malformed.items() if isinstance(malformed, Mapping) else malformed
-        named = [item if isinstance(item, tuple) else (item, "") for item in refused]
+        given = _pairs("examples", examples, list | tuple, "bytes with the list of their frames")
+        refused = _pairs("malformed", malformed, str, "bytes, perhaps with a text of their error", "")
+        if not (slow_frame is None or isinstance(slow_frame, bytes) or callable(slow_frame)):
+            raise TypeError(f"slow_frame: {slow_frame!r} is neither bytes nor a function that makes bytes of a size")
         self.framer = framer
-        self.given = [Example(bytes(wire), list(frames)) for wire, frames in pairs]
-        self.malformed = tuple((bytes(wire), text) for wire, text in named)
-        self.incomplete = tuple(map(bytes, incomplete))
+        self.given = [Example(wire, list(frames)) for wire, frames in given]
+        self.malformed: tuple[tuple[bytes, str], ...] = tuple(refused)
+        self.incomplete = tuple(wire for wire, _ in _pairs("incomplete", incomplete, NoneType, "bytes"))
         self.slow_frame = slow_frame
         self.chunk_dependent = chunk_dependent
         self._readings: dict[bytes, Reading] = {}

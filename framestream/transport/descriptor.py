@@ -186,14 +186,19 @@ def take_over(fd: int, *, raw: bool = False) -> Callable[[], object]:
     (Linux); then others notice nothing, even if this program is killed.
     """
     mode = os.fstat(fd).st_mode
-    undo = ExitStack()
-    undo.enter_context(suppress(Exception))  # the other end of the terminal may be gone
-    if os.get_blocking(fd) and not stat.S_ISREG(mode) and not _reopen(fd, mode):
-        os.set_blocking(fd, False)
-        undo.callback(os.set_blocking, fd, True)
-    if os.isatty(fd):
-        undo.callback(prepare_terminal(fd, raw=raw))
-    return undo.close
+    with ExitStack() as unless_taken:
+        if os.get_blocking(fd) and not stat.S_ISREG(mode) and not _reopen(fd, mode):
+            os.set_blocking(fd, False)
+            unless_taken.callback(os.set_blocking, fd, True)
+        if os.isatty(fd):
+            unless_taken.callback(prepare_terminal(fd, raw=raw))
+        changes = unless_taken.pop_all()
+
+    def undo() -> None:
+        with suppress(OSError):  # the other end of the terminal may be gone
+            changes.close()
+
+    return undo
 
 
 def _reopen(fd: int, mode: int) -> bool:
@@ -224,6 +229,12 @@ def prepare_terminal(fd: int, *, raw: bool) -> Callable[[], object]:
     """
     import termios  # noqa: PLC0415 - not everywhere
 
+    def set_mode(attributes: list[Any]) -> None:
+        try:
+            termios.tcsetattr(fd, termios.TCSANOW, attributes)
+        except termios.error as error:  # no OSError, but with the same arguments
+            raise OSError(*error.args) from error
+
     before = termios.tcgetattr(fd)
     received, sent, control, local, *speeds, characters = before
     if raw:
@@ -232,8 +243,8 @@ def prepare_terminal(fd: int, *, raw: bool) -> Callable[[], object]:
         return lambda: None
     characters = [*characters]
     characters[termios.VMIN], characters[termios.VTIME] = 1, 0
-    termios.tcsetattr(fd, termios.TCSANOW, [received, sent, control, local, *speeds, characters])
-    return partial(termios.tcsetattr, fd, termios.TCSANOW, before)
+    set_mode([received, sent, control, local, *speeds, characters])
+    return partial(set_mode, before)
 
 
 class Readiness:

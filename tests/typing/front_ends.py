@@ -33,3 +33,6 @@ def serving_gives_a_server() -> None:
     with blocking.serve(takes_lines, "tcp://:0", framer=Line()) as server:
         assert_type(server, blocking.Server)
     blocking.serve(takes_lines, "tcp://:0", framer=LengthPrefix(4))  # type: ignore[arg-type]  # these are bytes
+    blocking.serve(takes_lines, "tcp://:0", framer=Line(), workers=2, drain_timeout=1, frame_timeout=5)
+    blocking.serve(takes_lines, "tcp://:0", framer=Line(), drain_timeout="1")  # type: ignore[arg-type]  # no number
+    blocking.serve(takes_lines, "tcp://:0", framer=Line(), most=5)  # type: ignore[call-arg]  # no option
