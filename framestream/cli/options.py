@@ -136,8 +136,6 @@ def named(name: str) -> Iterator[None]:
 
 def path_of(place: str) -> str:
     """Return the path or URL of a file; ``sample:NAME`` is one of ours."""
-    if place == "-":
-        raise click.UsageError("standard input is read once, as it arrives; name a file")
     if not place.startswith("sample:"):
         return place
     name = place.removeprefix("sample:")
