@@ -982,10 +982,8 @@ class FrameDecoder:
                 if size <= have or size <= have + buffer.queued:
                     if size <= have:
                         payload: bytes = head[first:stop]  # type: ignore[assignment]  # it is bytes
-                    elif lent is not None:
-                        payload = bytes(lent[first:stop])
                     else:
-                        payload = buffer.peek(stop - first, at=first - start)
+                        payload = bytes(lent[first:stop]) if lent else buffer.peek(stop - first, at=first - start)
                     try:
                         frame = condition.decode(payload)
                     except FAULTS as error:
