@@ -11,7 +11,7 @@ from contextlib import redirect_stdout, suppress
 from functools import partial
 from io import StringIO
 from math import isfinite
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
@@ -221,9 +221,11 @@ def complain(what: str, *, keep: str = "") -> None:
 
 def tell(label: str, text: str, colour: str) -> None:
     """Print a line to standard error, its label in a colour on a terminal unless NO_COLOR is set."""
-    with suppress(BrokenPipeError):  # the exit status tells, too
-        coloured = False if os.environ.get("NO_COLOR") else None
+    coloured = False if os.environ.get("NO_COLOR") else None
+    try:
         click.echo(f"{click.style(label, fg=colour, bold=True)} {text}", err=True, color=coloured)
+    except OSError:  # nothing reads it, or the disk is full: the exit status tells, too
+        discard(sys.stderr)
 
 
 def progress(size: int, label: str, *, hidden: bool = False) -> ProgressBar[int]:
@@ -237,12 +239,12 @@ def prints_aside() -> redirect_stdout[Any]:
     return redirect_stdout(sys.stderr)
 
 
-def discard_output() -> None:
-    """Discard everything printed from here on, and what is still buffered.
+def discard(stream: TextIO) -> None:
+    """Discard everything printed to a stream from here on, and what is still buffered.
 
     Otherwise the interpreter would complain about it when it exits.
     """
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
