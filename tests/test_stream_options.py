@@ -32,8 +32,9 @@ WRONG = [
 SERVER_WRONG = [
     ("max_connections", 0, "it must be a whole number, 1 or more, or None"),
     ("max_connections", "9", "it must be a whole number, 1 or more, or None"),
-    ("workers", -1, "it must be a whole number, 0 or more"),
-    ("workers", 1.5, "it must be a whole number, 0 or more"),
+    ("workers", -1, "it must be a whole number, from 0 to 1024"),
+    ("workers", 1.5, "it must be a whole number, from 0 to 1024"),
+    ("workers", 1025, "it must be a whole number, from 0 to 1024"),
     ("backlog", -3, "it must be a whole number, 0 or more"),
     ("handshake_timeout", -1, "it must be a number of seconds, 0 or more"),
     ("drain_timeout", "1", "it must be a number of seconds, 0 or more"),
