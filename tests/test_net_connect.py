@@ -165,20 +165,20 @@ async def test_a_silent_address_is_given_up_when_the_time_is_over_or_nobody_wait
 
 
 @pytest.mark.every_loop
-async def test_a_connect_that_is_cancelled_at_any_moment_leaves_nothing_open(tmp_path):
-    for place in (f"unix:{tmp_path}/socket", HERE):
-        async with await serve(echo, place) as server:
-            before = open_descriptors()
-            moment, connected = 0, False
-            while not connected:
-                connecting = asyncio.ensure_future(connect(server.url))
-                await passes(moment)
-                connecting.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await (await connecting).aclose()
-                    connected = True
-                moment += 1
-            await until(lambda: before >= open_descriptors())
+@pytest.mark.parametrize("place", [HERE, "unix:{}/socket"])
+async def test_a_connect_that_is_cancelled_at_any_moment_leaves_nothing_open(place, tmp_path):
+    async with await serve(echo, place.format(tmp_path)) as server:
+        before = open_descriptors()
+        moment, connected = 0, False
+        while not connected:
+            connecting = asyncio.ensure_future(connect(server.url))
+            await passes(moment)
+            connecting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await (await connecting).aclose()
+                connected = True
+            moment += 1
+        await until(lambda: before >= open_descriptors())
 
 
 async def test_what_cannot_be_reached_is_refused_in_one_line(tmp_path):
