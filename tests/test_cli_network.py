@@ -264,11 +264,19 @@ def test_a_command_without_an_answer_ends_the_connection_and_is_named(
     assert (b"", 2, True) == (answer, ran.err.count("\n"), complaint in ran.err), ran.err
 
 
-def test_a_command_that_takes_too_long_is_killed_when_the_server_ends(framestream):
-    arguments = ["-f", "line", "--exec", "sleep 60", "--drain-timeout", "0"]
-    ran, _ = serving(framestream, b"one\n", *arguments, patience=0.1)
-    assert 0 == ran.status
-    assert "the time to drain is over, cutting 1 connection\n" in ran.err
+def test_a_command_that_takes_too_long_is_killed_when_the_server_ends(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    options = ["-f", "line", "--exec", f"sh -c 'read frame; exec sleep 600 >{tmp_path}/fifo'", "--drain-timeout", "0"]
+    with start("serve", "tcp://127.0.0.1:0", *options) as server:
+        url = listening(server)
+        with socket.create_connection(("127.0.0.1", port(url))) as client:
+            client.sendall(b"one\n")
+            with open(tmp_path / "fifo", "rb") as running:  # it has begun
+                server.send_signal(signal.SIGTERM)
+                assert b"" == running.read()  # and is over
+        (told,) = server.stderr.read().splitlines()
+    assert told.endswith(b": the time to drain is over, cutting 1 connection")
+    assert 0 == server.returncode
 
 
 def test_serving_prints_frames_with_their_peers_when_it_is_not_told_to_answer(framestream):

@@ -172,12 +172,13 @@ class Worker:
         self.ended = loop.create_task(self._watch(exited))
 
     async def _watch(self, exited: asyncio.Event) -> None:
-        with contextlib.closing(self._control), contextlib.suppress(FramestreamError):
+        # One whose reports are no counters is let go: it sees the end of the stream, drains and is replaced.
+        with contextlib.closing(self._control), contextlib.suppress(FramestreamError, TypeError):
             async for report in self._control:
                 if report is None:
                     self.leaving.set()
                 else:
-                    self.stats = ServerStats(**report)
+                    self.stats = ServerStats(**report).with_streams(())  # a sum, so of numbers
                     self._is_ready(True)
         await exited.wait()
         asyncio.get_running_loop().remove_reader(self.process.sentinel)
