@@ -164,6 +164,23 @@ async def test_a_silent_address_is_given_up_when_the_time_is_over_or_nobody_wait
     assert before == open_descriptors()
 
 
+@pytest.mark.every_loop
+@pytest.mark.parametrize("place", [HERE, "unix:{}/socket"])
+async def test_a_connect_that_is_cancelled_at_any_moment_leaves_nothing_open(place, tmp_path):
+    async with await serve(echo, place.format(tmp_path)) as server:
+        before = open_descriptors()
+        moment, connected = 0, False
+        while not connected:
+            connecting = asyncio.ensure_future(connect(server.url))
+            await passes(moment)
+            connecting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await (await connecting).aclose()
+                connected = True
+            moment += 1
+        await until(lambda: before >= open_descriptors())
+
+
 async def test_what_cannot_be_reached_is_refused_in_one_line(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         refusals = (

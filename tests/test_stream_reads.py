@@ -222,9 +222,8 @@ async def test_switching_changes_both_directions_or_neither_but_not_under_a_read
     refused(StreamBusy, server.framed, "msgpack")
     await client.write(b"UPGRADE\nsmuggled")
     assert "UPGRADE" == await reading
-    with pytest.raises(FramingError, match="8 bytes were sent ahead") as caught:
-        server.framed(LengthPrefix(2), leftover="refuse")
-    assert (8, b"smuggled") == (caught.value.offset, caught.value.excerpt)
+    caught = refused(FramingError, server.framed, LengthPrefix(2), match="8 bytes were sent ahead", leftover="refuse")
+    assert (8, b"smuggled") == (caught.offset, caught.excerpt)
     refused(SpecError, server.framed, "length-prefix:size=2", "no-such-framer")
     refused(TypeError, server.framed, "length-prefix:size=2", Exactly(1))
     assert Line() == server.framer == server.send_framer

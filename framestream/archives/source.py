@@ -23,6 +23,8 @@ CHUNK: Final = 1 << 16  # of a local file: what the operating system has read ah
 BLOCK: Final = 1 << 23  # one request to an object store; the next one runs while this one is cut
 _FIRST_BLOCK: Final = 1 << 19  # if it is unknown how much is wanted; each further one is twice as large
 
+_VERSIONS: Final = ("ETag", "etag", "mtime", "LastModified", "last_modified", "created")  # what stores call it
+
 Write: TypeAlias = Callable[[bytes], None]
 
 
@@ -223,7 +225,7 @@ def _state(url: str, store: Any, path: str) -> tuple[int, str]:
     size = info.get("size")
     if size is None:
         raise ArchiveError("the store does not tell its size, so no part of it can be asked for", url=url)
-    return size, str(info.get("ETag") or info.get("mtime") or info.get("LastModified") or "").strip('"')
+    return size, next((str(info[name]).strip('"') for name in _VERSIONS if info.get(name)), "")
 
 
 @contextmanager
