@@ -475,7 +475,7 @@ async def test_an_error_on_read_is_logged_once_closes_and_ends_reads(how, caplog
     assert server.closed()
     assert FAULT is server.error
     assert b"xxx"[:at] == server.leftover
-    assert ["error on read: [Errno 5] input/output error"] == logged(caplog)
+    assert [f"{server.peer}: error on read: input/output error"] == logged(caplog)
 
 
 class Unable(MemoryTransport):
@@ -512,7 +512,7 @@ async def test_what_closes_a_stream_is_logged_once(problem, caplog):
         await (begin(stream) or stream.wait_closed())
     assert isinstance(stream.error, error)
     [said] = logged(caplog)
-    assert said.startswith(line)
+    assert said.startswith(f"{stream.peer}: {line}")
 
 
 async def test_what_a_loops_transport_pushes_after_the_end_of_the_input_is_thrown_away():
