@@ -735,9 +735,10 @@ class IOStream(Generic[F]):
         except (StreamClosed, StreamTimeout):
             pass
         finally:
+            self.close()
             if discarding is not None:
                 discarding.cancel()
-            self.close()
+                await asyncio.wait([discarding])  # until then its read keeps others out
 
     async def _has_unread(self) -> bool:
         # A system that closes a connection over unread bytes, or receives more of them, resets it,
