@@ -262,7 +262,7 @@ class StreamClosed(FramestreamError):
     """
 
     def __init__(self, reason: str = "stream is closed", *, real_error: BaseException | None = None) -> None:
-        super().__init__(reason if real_error is None else f"{reason}: {describe_error(real_error)}")
+        super().__init__(reason if real_error is None else f"{reason}: {describe_os_error(real_error)}")
         self.real_error = real_error
 
 

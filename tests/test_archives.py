@@ -793,7 +793,7 @@ def test_the_index_of_other_contents_is_not_used_where_the_store_tells_no_versio
     assert list(split.frames()) == ["one", "two", "three"]
 
 
-@pytest.mark.parametrize("content", [b"", gzip.compress(b"")])
+@pytest.mark.parametrize("content", [b"", gzip.compress(b"", mtime=0)])  # the names of tests stay the same
 def test_a_file_with_nothing_in_it_has_one_split_without_frames(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.gz").write_bytes(content)
     (split,) = plan(tmp_path / "x.gz", Line())

@@ -137,6 +137,14 @@ class Raising(Lines):
     def find(self, window):
         return window.data[99]
 
+class Loud(Lines):
+    def find(self, window):
+        print("hello")
+        return super().find(window)
+
+class Odd(Lines):
+    max_size = "many"
+
 class Needy(Lines):
     def __init__(self, size): ...
 
@@ -168,6 +176,15 @@ def test_the_kit_checks_a_framer_of_a_module_with_its_examples_or_a_spec_string(
     assert printed.out.count("find raises IndexError") == 1
     assert "at:       checked.py, line 15, in find: return window.data[99]" in printed.out
     assert re.search(r"  BROKEN  purity +Raising\(\): the same as in answers\n", printed.out)
+
+
+@pytest.mark.usefixtures("checked")
+def test_what_a_framer_prints_is_no_output_and_one_that_cannot_be_tried_is_told(framestream):
+    printed = framestream("check", "-q", "checked:Loud", "checked:Odd")
+    assert re.fullmatch(r"checked:Loud: level .* 0 broken\n", printed.out)
+    told = r"(hello\n)+framestream: checked:Odd cannot be tried: TypeError: .* 'int' and 'str'\n"
+    assert re.fullmatch(told, printed.err), printed.err[-300:]
+    assert 1 == printed.status
 
 
 @pytest.mark.usefixtures("checked")

@@ -39,6 +39,7 @@ REFUSED = {
     "http://x:1/": f"'http://x:1/' {SCHEMES}; did you mean 'tcp://x:1'?",
     "": f"'' {SCHEMES}",
     "folder/fifo": f"'folder/fifo' {SCHEMES}",
+    "systemd": f"'systemd' {SCHEMES}",
     "localhost:80": f"'localhost:80' {SCHEMES}; did you mean 'tcp://localhost:80'?",
     "tcp:localhost:1": f"'tcp:localhost:1': no port{TCP}",
     "tcp://localhost": f"'tcp://localhost': no port{TCP}",

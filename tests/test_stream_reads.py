@@ -71,13 +71,15 @@ async def test_each_read_takes_exactly_its_bytes(kind):
 @pytest.mark.parametrize("sent", [b"abcdef", b"abcd\n"], ids=["no match", "match beyond the limit"])
 async def test_more_than_max_bytes_close_the_stream_and_say_so(sent, caplog):
     caplog.set_level("INFO", "framestream")
+    expected = []
     for read in (IOStream.read_until, IOStream.read_until_regex):
         async with joined("unix") as (client, server):
             await client.write(sent)
             await raised(FrameTooLarge, read, server, b"\n", max_bytes=4)
             assert server.closed()
             assert isinstance(server.error, FrameTooLarge)
-    assert ["frame exceeds the limit of 4 bytes (at offset 0), closing the stream"] * 2 == logged(caplog)
+            expected.append(f"{server.peer}: frame exceeds the limit of 4 bytes (at offset 0), closing the stream")
+    assert expected == logged(caplog)
 
 
 @once
@@ -172,7 +174,7 @@ async def test_a_read_that_needs_more_than_the_buffer_may_hold_closes_the_stream
                 await raised(BufferFull, server.read, framer, match="reached maximum read buffer size")
                 assert server.closed()
                 assert isinstance(server.error, BufferFull)
-                assert caplog.messages.pop().startswith("reached maximum read buffer size")
+                assert caplog.messages.pop().startswith(f"{server.peer}: reached maximum read buffer size")
 
 
 @once

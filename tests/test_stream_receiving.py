@@ -2,10 +2,11 @@
 
 import asyncio
 import random
+from contextlib import suppress
 from itertools import chain, product, repeat
 
 import pytest
-from cutting import growth_below
+from cutting import growth_below, wire
 from sample_conditions import Drawn
 from stream_pairs import (
     begun,
@@ -329,59 +330,44 @@ def own_bytes(number):
     return [bytes([number]) * size for size in sizes]
 
 
-async def read_parts(stream, chunks):
-    frames = []
-    for _ in chunks:
-        async with stream.open_frame(LengthPrefix(4)) as body:
+async def by_parts(stream, condition, note):
+    with suppress(StreamClosed):
+        while True:
             parts = []
-            async for part in body:
-                parts.append(part)
-                await asyncio.sleep(0)
-        frames.append(b"".join(parts))
-    return frames
+            async with stream.open_frame(condition) as body:
+                async for part in body:
+                    parts.append(part)
+                    await asyncio.sleep(0)
+            note(b"".join(parts))
 
 
-async def read_frames(stream, chunks):
-    return [await stream.read(LengthPrefix(4)) for _ in chunks]
+async def by_places(stream, _, note):
+    with suppress(StreamClosed):
+        while True:
+            place = bytearray(int.from_bytes(await stream.peek(4), "big"))
+            await stream.read_bytes(4)
+            await stream.read_into(place)
+            note(place)
 
 
-async def read_places(stream, chunks):
-    places = [bytearray(len(chunk)) for chunk in chunks]
-    for place in places:
-        assert len(place) == int.from_bytes(await stream.peek(4), "big")
-        await stream.read_bytes(4)
-        await stream.read_into(place)
-    return places
-
-
-async def read_lines(stream, chunks):
-    return [line async for line in stream.frames(Delimiter(b"\n", max_size=MIB))]
-
-
-async def read_batches(stream, chunks):
-    return [frame async for batch in stream.batches(LengthPrefix(4)) for frame in batch]
-
-
-async def relay_pieces(stream, chunks):
-    size = sum(len(chunk) + 4 for chunk in chunks)
+async def by_pieces(stream, condition, note):
     pieces = []
-    while size:
-        pieces.append(await stream.read(Available(30_000)))
-        size -= len(pieces[-1])
-        await asyncio.sleep(0)
-    return list(iter_frames(pieces, LengthPrefix(4)))
+    with suppress(StreamClosed):
+        while True:
+            pieces.append(await stream.read(Available(30_000)))
+            await asyncio.sleep(0)
+    for frame in iter_frames(pieces, condition):
+        note(frame)
 
 
-WAYS = [read_lines, read_batches, relay_pieces, read_frames, read_parts, read_places]
+WAYS = [by_iteration, by_batches, by_pieces, by_reads, by_parts, by_places]
 
 
 @pytest.mark.parametrize("kind", ["tcp", "tls", "memory"])
 async def test_streams_in_turns_never_see_the_bytes_of_another(kind):
     chance = random.Random(1)
 
-    async def send(stream, way, chunks):
-        framed = [chunk + b"\n" if way is read_lines else LengthPrefix(4).encode(chunk) for chunk in chunks]
-        data = b"".join(piece if isinstance(piece, bytes) else b"".join(piece) for piece in framed)
+    async def send(stream, data):
         while data:
             size = chance.choice([1, 100, 20_000, 70_000, 300_000])
             await stream.write(data[:size])
@@ -390,12 +376,13 @@ async def test_streams_in_turns_never_see_the_bytes_of_another(kind):
         await stream.aclose()
 
     async def converse(number):
-        way = WAYS[number % len(WAYS)]
-        chunks = own_bytes(ord("A") + number)
+        way, chunks, frames = WAYS[number % len(WAYS)], own_bytes(ord("A") + number), []
+        framer = Delimiter(b"\n", max_size=MIB) if way is by_iteration else LengthPrefix(4)
         async with joined(kind, read_chunk_size=chance.choice([1000, 50_000, 131_072])) as (client, server):
-            sending = asyncio.ensure_future(send(client, way, chunks))
-            assert chunks == await way(server, chunks), way
+            sending = asyncio.ensure_future(send(client, wire(framer, *chunks)))
+            await way(server, framer, frames.append)
             await sending
+        assert chunks == frames, way
 
     await asyncio.gather(*map(converse, range(len(WAYS) + 3)))
 

@@ -602,6 +602,14 @@ async def test_who_shares_an_open_file_finds_it_as_it_was_afterwards_if_not_all_
         os.close(fd)
 
 
+@pytest.mark.parametrize("kind", [SocketTransport, LoopTransport])
+def test_a_peer_that_is_known_already_is_not_asked_for(kind):
+    first, second = tcp_sockets()
+    name = "{}:{}".format(*second.getsockname())
+    with first, second:
+        assert [name, "known"] == [kind(first).peer, kind(first, "known").peer]
+
+
 @pytest.mark.parametrize(("address", "text"), [
     (("127.0.0.1", 80), "127.0.0.1:80"),
     (("::1", 80, 0, 0), "[::1]:80"),

@@ -122,19 +122,21 @@ async def connect(
     header = b"" if proxy_header is None else writing(condition_of("proxy")).encode(proxy_header)
     options = {"framer": receiving, "send_framer": sending, **stream_options}
     attempts = Attempts(url)
+    missing = ""
     try:
         async with asyncio.timeout(timeout):
             stream = await _open(endpoint, attempts, options)
             if header:
                 stream.write(header)
             if tls is not None:
+                missing = "no TLS handshake"
                 try:
                     await stream.start_tls(tls, server_hostname=host or None, timeout=None)
                 except (OSError, FramestreamError) as error:
                     raise attempts.failed(f"TLS handshake failed: {describe_os_error(error)}") from error
             return stream
     except TimeoutError as error:
-        raise attempts.failed(seconds=timeout) from error
+        raise attempts.failed(missing, seconds=timeout) from error
 
 
 async def _open(endpoint: Endpoint, attempts: Attempts, options: dict[str, Any]) -> IOStream:
