@@ -870,7 +870,7 @@ class IOStream(Generic[F]):
         """
         level, text = _LINES[problem]
         if isinstance(error, StreamTimeout):
-            level = logging.INFO  # a slow peer is nobody's fault here
+            level = logging.INFO  # a slow peer is no fault of this program
         # Only a callback's error comes with its traceback, since only that is a bug.
         trace = error if problem == "callback" else None
         what = describe_os_error(error) if trace is None else type(error).__name__
