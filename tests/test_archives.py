@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gc
 import gzip
 import logging
@@ -17,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from itertools import chain, pairwise
 from pathlib import Path
@@ -387,7 +388,8 @@ def test_an_index_gives_every_frame_by_its_number(path: Path, name: str, jobs: i
     index = make_index(path, framer, jobs=jobs, on_progress=done.append)
     assert sum(done) == len(data)
     assert index.count == len(frames)
-    archive = pickle.loads(pickle.dumps(Archive(path, framer)))
+    pickled = pickle.dumps(Archive(path, framer))
+    archive = pickle.loads(pickled)
     assert len(archive) == len(frames)
     for number in (0, 1, len(frames) // 2, len(frames) - 1, -1, -len(frames), *range(0, len(frames), len(frames) // 9)):
         if records[number].error is None:
@@ -400,6 +402,7 @@ def test_an_index_gives_every_frame_by_its_number(path: Path, name: str, jobs: i
     for wrong in ("1", 1.0):
         with pytest.raises(TypeError, match=f"'{type(wrong).__name__}' object cannot be interpreted as an integer"):
             archive[wrong]  # type: ignore[call-overload]
+    assert len(pickle.dumps(archive)) == len(pickled)
     if name != "line":
         assert archive[2:4] == archive.__getitems__([2, 3]) == frames[2:4]
         assert list(archive) == frames
@@ -456,6 +459,10 @@ def test_a_damaged_index_and_one_that_is_not_true_are_refused(path: Path) -> Non
                 use(path, framer)
     os.truncate(beside, 1 << 40)  # this would not fit into memory
     with pytest.raises(ArchiveError, match=r"fsindex: it has 1099511627776 bytes, too many for an index; make it"):
+        plan(path, framer)
+    beside.unlink()
+    beside.mkdir()
+    with pytest.raises(ArchiveError, match=r"fsindex: is a directory"):
         plan(path, framer)
 
 
@@ -560,6 +567,20 @@ def test_a_disk_that_takes_no_more_is_told_and_leaves_what_was_there(tmp_path: P
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_disk_does_not_keep_is_not_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.EIO, "")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(ArchiveError, match="file: it cannot be written: input/output error"):
+        write(path, [b"one"], PREFIX)
+    assert list(path.parent.iterdir()) == []
+    path.write_bytes(b"\0\3one")
+    with pytest.raises(ArchiveError, match="file: it cannot be written: input/output error"):
+        append(path, [b"two"], PREFIX)
+    assert path.read_bytes() == b"\0\3one"
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write to any file")
@@ -814,6 +835,17 @@ def test_what_fsspec_opens_is_read_written_and_indexed() -> None:
     assert all(split.is_exact for split in splits)
 
 
+def test_a_store_gets_its_options_and_no_file_that_cannot_be_finished(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    options = {"auto_mkdir": True}
+    for name, frames in (("good", [b"one"]), ("bad", [b"one", "two"])):
+        url = f"local://{tmp_path}/{name}/file"
+        with suppress(EncodeError):
+            write(url, frames, PREFIX, storage_options=options)
+    assert list(Archive(f"local://{tmp_path}/good/file", PREFIX, storage_options=options)) == [b"one"]
+    assert list((tmp_path / "bad").iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [({"cat_file": b"all of it"}, "9 bytes came where 4 were asked for"), ({"info": {}}, "does not tell its size")],
@@ -850,12 +882,28 @@ def test_a_frame_by_its_number_takes_one_request_and_a_compressed_file_few(monke
     asked.clear()
     assert archive[2500] == FRAMES[2500]
     assert len(asked) == 1
-    assert archive[::100] == FRAMES[::100]  # more than it keeps
+    assert archive.__getitems__([*range(0, 5000, 100)] * 2) == FRAMES[::100] * 2
+    assert len(asked) <= 51
+    asked.clear()
+    assert (archive[4900], archive[0]) == (FRAMES[4900], FRAMES[0])
+    assert len(asked) == 1  # the last ones are kept
     store.pipe_file("/store/large.gz", gzip.compress(bytes(40 << 20), 0))
     asked.clear()
     assert open_sources("memory://store/large.gz")[0].size == 40 << 20
     store.rm("/store/large.gz")
     assert len(asked) < 12
+
+
+def test_the_next_block_is_read_while_one_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = pytest.importorskip("fsspec").filesystem("memory")
+    ask, asked = type(store).cat_file, threading.Semaphore(0)
+    monkeypatch.setattr(type(store), "cat_file", lambda *where, **range: asked.release() or ask(*where, **range))
+    store.pipe_file("/store/ahead.bin", bytes(17 << 20))
+    with closing(open_sources("memory://store/ahead.bin")[0].chunks(0, 17 << 20)) as chunks:
+        next(chunks)
+        assert all(asked.acquire(timeout=60) for _ in range(2))
+        assert not asked.acquire(blocking=False)
+    store.rm("/store/ahead.bin")
 
 
 @pytest.mark.parametrize("name", ["ETag", "etag", "mtime", "LastModified", "last_modified", "created"])
@@ -864,8 +912,10 @@ def test_another_version_of_a_file_is_not_read_whatever_a_store_calls_it(
 ) -> None:
     store = pytest.importorskip("fsspec").filesystem("memory")
     store.pipe_file("/store/versions.bin", b"one\n")
-    told = {"size": 4, name: "1"}
-    monkeypatch.setattr(type(store), "info", lambda *where: told)
+    told: dict[str, Any] = {"size": 4, name: "1"}
+    kept: dict[str, Any] = {}
+    monkeypatch.setattr(type(store), "info", lambda *where: kept or kept.update(told) or kept)
+    monkeypatch.setattr(type(store), "invalidate_cache", lambda *where: kept.clear())
     (split,) = plan("memory://store/versions.bin", Line())
     told[name] = "2"
     with pytest.raises(ArchiveError, match=r"it has changed since it was planned \(1, 2\)"):
@@ -1018,11 +1068,21 @@ def test_mistaken_arguments_are_told(path: Path) -> None:
         write(path, ["one"], Line(), part_size=0)
 
 
-def test_a_file_that_loses_bytes_while_it_is_read_is_told(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda path: os.truncate(path, 1 << 17), r"it became shorter while it was read \(at offset 131072\)"),
+        (lambda path: os.utime(path, ns=(1, 1)), r"it has changed since it was planned .* plan again"),
+    ],
+    ids=["shorter", "written to"],
+)
+def test_a_file_that_changes_while_it_is_read_is_told(
+    path: Path, change: Callable[[Path], object], reason: str
+) -> None:
     path.write_bytes(bytes(1 << 20))
     (split,) = plan(path, FixedLength(16))
     frames = split.frames()
     next(frames)
-    os.truncate(path, 1 << 17)
-    with pytest.raises(ArchiveError, match=r"it became shorter while it was read \(at offset 131072\)"):
+    change(path)
+    with pytest.raises(ArchiveError, match=reason):
         list(frames)

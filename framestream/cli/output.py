@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
@@ -188,7 +187,9 @@ def say(text: str) -> None:
 
 def say_list(rows: Sequence[tuple[str, str]]) -> None:
     """Print names, and what is said about each: on a terminal as wide as that, elsewhere in one line, for grep."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1 << 20
+    from shutil import get_terminal_size  # noqa: PLC0415 - it imports three compressions, for few commands
+
+    width = get_terminal_size().columns if sys.stdout.isatty() else 1 << 20
     lines = click.HelpFormatter(width=width)
     lines.write_dl(rows, col_max=width // 2)
     say(lines.getvalue().rstrip())

@@ -735,9 +735,10 @@ class IOStream(Generic[F]):
         except (StreamClosed, StreamTimeout):
             pass
         finally:
+            self.close()
             if discarding is not None:
                 discarding.cancel()
-            self.close()
+                await asyncio.wait([discarding])  # until then its read keeps others out
 
     async def _has_unread(self) -> bool:
         # A system that closes a connection over unread bytes, or receives more of them, resets it,
@@ -869,7 +870,7 @@ class IOStream(Generic[F]):
         """
         level, text = _LINES[problem]
         if isinstance(error, StreamTimeout):
-            level = logging.INFO  # a slow peer is nobody's fault here
+            level = logging.INFO  # a slow peer is no fault of this program
         # Only a callback's error comes with its traceback, since only that is a bug.
         trace = error if problem == "callback" else None
         what = describe_os_error(error) if trace is None else type(error).__name__
