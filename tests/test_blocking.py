@@ -172,8 +172,8 @@ def test_a_callback_that_waits_for_a_stream_is_told_instead_of_waiting_for_ever(
 
     def complain(error):
         # Counters and bytes change in the background, so they are asked for there as well.
-        for ask in (lambda: stream.send("bad"), lambda: stream.stats, lambda: stream.leftover, lambda: server.stats):
-            said.append(refused(RuntimeError, ask, match="use a thread"))
+        asked = (lambda: stream.send("bad"), lambda: stream.stats, lambda: stream.leftover, lambda: server.stats)
+        said.extend(refused(RuntimeError, ask, match="use a thread") for ask in asked)
 
     stream, peer = joined(on_payload_error=complain)
     with blocking.serve(echo, HERE) as server, stream, peer:

@@ -258,7 +258,7 @@ async def test_receive_now_pushes_inside_the_call_where_that_is_possible(kind):
 
 @on_loops(["transports loop-unix", "asyncio unix"])
 async def test_what_a_socket_does_not_take_is_not_taken_at_the_next_try_either(kind):
-    async with sides(kind) as (left, right):
+    async with sides(kind) as (left, _):
         with pytest.raises(BlockingIOError):
             while True:
                 left.transport.send([LARGE])
