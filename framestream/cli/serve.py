@@ -83,9 +83,7 @@ def command(text: str) -> Command:
     "--notice", type=options.seconds, default=0, help="Seconds to go on accepting, not ready, before draining."
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log connections that end badly.")
-def serve(
-    url: str, spec: str, echo: bool, command: Command | None, output: str, verbose: bool, **settings: Any
-) -> int:
+def serve(url: str, spec: str, echo: bool, command: Command | None, output: str, verbose: bool, **settings: Any) -> int:
     """Listen on URL and answer the frames of every connection.
 
     URL is tcp://HOST:PORT (port 0: any that is free), tls://HOST:PORT, unix:PATH, fd:N or systemd:NAME.
