@@ -12,9 +12,11 @@ hint: pip install click"""
 
 def main() -> int:
     """Run the command line and return its exit status; if it cannot run, say what to install."""
-    # A shell can close them (1>&-): the next socket would get their number.
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # for as long as we run
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    # A shell can close them (0<&-): the next socket would get their number.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, file := open(os.devnull, mode))  # noqa: SIM115  # for as long as we run
+            os.set_inheritable(file.fileno(), True)
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # it is a file, or it has none
     try:
         from framestream.cli import run  # noqa: PLC0415  # the extra "cli" may be missing

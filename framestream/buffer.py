@@ -259,17 +259,20 @@ class ReceiveBuffer:
         self.queued += len(view)
         self.high_water = max(self.high_water, self.size)
 
-    @property
-    def only_borrows(self) -> bool:
-        """Whether there are bytes, and all of them are borrowed."""
-        return self.view is not None and self.pos == len(self.head) and not self._chunks
-
-    def look(self, start: int, stop: int) -> bytes:
-        """Return a copy of the bytes from `start` to `stop`, when all are borrowed: `pos` is 0 then."""
-        assert self.view is not None
+    def lent(self) -> memoryview | None:
+        """Return the bytes if there are some, and all are borrowed; else None. `pos` is 0 then."""
+        view = self.view
+        if view is None or self.pos < len(self.head) or self._chunks:
+            return None
         if self.pos:
             self._replace_head(b"")
-        return bytes(self.view[start:stop])
+        return view
+
+    def drop_lent(self, view: memoryview, size: int) -> None:
+        """Consume the first `size` bytes of what `lent` returned."""
+        self.base += size
+        self.queued -= size
+        self.view = view[size:] if self.queued else None
 
     def settle(self) -> None:
         """Copy the borrowed bytes that are not consumed."""

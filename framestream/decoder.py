@@ -953,14 +953,14 @@ class FrameDecoder:
         current, buffer = self._frame, self._buffer
         if current.state is not FRESH:
             return self._next(condition, limit)
-        head, start, is_lent = buffer.head, buffer.pos, False
-        have = len(head) - start
+        head, start = buffer.head, buffer.pos
+        have, lent = len(head) - start, None
         if not have:
             if not buffer.queued:
                 return self._next(condition, limit) if self._eof or condition.can_be_empty else NEED_DATA
-            is_lent = buffer.only_borrows
-            if is_lent:
-                head, start = buffer.look(0, _FIRST_LOOK), 0
+            lent = buffer.lent()
+            if lent is not None:
+                head, start = bytes(lent[:_FIRST_LOOK]), 0
             else:
                 buffer.grow(1)
                 head, start = buffer.head, buffer.pos
@@ -983,7 +983,7 @@ class FrameDecoder:
                     if size <= have:
                         payload: bytes = head[first:stop]  # type: ignore[assignment]  # it is bytes
                     else:
-                        payload = buffer.look(first, stop) if is_lent else buffer.peek(stop - first, at=first - start)
+                        payload = bytes(lent[first:stop]) if lent else buffer.peek(stop - first, at=first - start)
                     try:
                         frame = condition.decode(payload)
                     except FAULTS as error:
@@ -994,13 +994,15 @@ class FrameDecoder:
                     self._cut += 1
                     if size <= have:
                         buffer.pos = end
+                    elif lent is not None:
+                        buffer.drop_lent(lent, size)
                     else:
                         buffer.drop(size)
                     if self._eof:
                         self._note_end(condition)
                     return frame
-                is_lent = False  # its extent is all that must be known of it
-        if is_lent:
+                lent = None  # its extent is all that must be known of it
+        if lent is not None:
             buffer.settle()
             return self._whole_frame(condition, limit)
         current.begin(condition, found)

@@ -48,8 +48,9 @@ class FramestreamError(Exception):
     """The base of every exception that framestream raises on purpose. Each can be pickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exception's own `__reduce__` would call the class with the message alone.
-        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # not in typeshed
+        # Exception's own `__reduce__` would call the class with the message alone, and OSError's `__new__` drops it.
+        state = {**self.__dict__, "args": self.args}
+        return copyreg.__newobj__, (type(self),), state  # type: ignore[attr-defined]  # not in typeshed
 
 
 class _Placed(FramestreamError):
@@ -262,7 +263,7 @@ class StreamClosed(FramestreamError):
     """
 
     def __init__(self, reason: str = "stream is closed", *, real_error: BaseException | None = None) -> None:
-        super().__init__(reason if real_error is None else f"{reason}: {describe_error(real_error)}")
+        super().__init__(reason if real_error is None else f"{reason}: {describe_os_error(real_error)}")
         self.real_error = real_error
 
 

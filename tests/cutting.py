@@ -200,6 +200,13 @@ def error(condition: ReadCondition[Any], *chunks: bytes) -> FramestreamError:
     return caught.value
 
 
+def refused(kind, call, *arguments, match=None, **options):
+    """Return the error of this kind that a call raises at once."""
+    with pytest.raises(kind, match=match) as caught:
+        call(*arguments, **options)
+    return caught.value
+
+
 def wire(framer: Framer[Any], *frames: Any) -> bytes:
     """Return the bytes that carry these frames."""
     encoded: Iterable[Any] = map(framer.encode, frames)

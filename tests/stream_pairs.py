@@ -11,6 +11,7 @@ from itertools import count
 
 import pytest
 from certificates import certificates
+from cutting import refused  # noqa: F401 - tests of streams have it from here
 
 from framestream import FrameTooLarge, IOStream, PayloadError, StreamClosed
 from framestream.testing import memory_stream_pair
@@ -102,13 +103,6 @@ async def raised(kind, call, *arguments, match=None, **options):
     """Return the error of this kind that something awaited raises: what is called, or a task."""
     with pytest.raises(kind, match=match) as caught:
         await (call(*arguments, **options) if callable(call) else call)
-    return caught.value
-
-
-def refused(kind, call, *arguments, match=None, **options):
-    """Return the error of this kind that a call raises at once."""
-    with pytest.raises(kind, match=match) as caught:
-        call(*arguments, **options)
     return caught.value
 
 

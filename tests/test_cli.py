@@ -189,12 +189,13 @@ def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, plac
     ("serve tls://:0 -f line --cert no-such-file", 1, "no such file or directory\n"),
     ("connect tcp://127.0.0.1:1 -f line", 1, "cannot connect to tcp://127.0.0.1:1: connection refused"),
     ("connect tcp://a:1 -f line --send-framer available", 2, "available can only read"),
-    ("connect tcp://a:1 -f line --timeout nan", 2, "timeout is nan; it must be a number of seconds"),
+    ("connect tcp://a:1 -f line --timeout nan", 2, "'--timeout': 'nan' is not a number of seconds"),
     (f"connect tls://a:1 -f line --ca {__file__}", 1, f"the certificates to trust in {__file__}: "),
     ("serve tcp://:0 -f line --echo --exec cat", 2, "--echo and --exec exclude each other"),
     ("serve tcp://:0 -f line --exec '", 2, "'--exec': \"'\": no closing quotation"),
     ("serve tcp://:0 -f line --exec no-such-program", 1, "there is no program 'no-such-program'"),
     ("serve tcp://:0 -f line --exec=", 2, "'--exec': it names no command"),
+    ("serve tcp://:0 -f line --notice nan", 2, "'--notice': 'nan' is not a number of seconds"),
     ("serve tcp://:0 -f line --max-size=-5", 2, "'--max-size': '-5' is not a size: it is negative"),
     ("serve tls://:0 -f line", 2, "--key and tls:// need a certificate: --cert FILE\n"),
     (f"serve tls://:0 -f line --cert {__file__}", 1, "one is missing or no PEM\n"),
@@ -212,6 +213,21 @@ def test_a_mistake_takes_a_line_and_a_hint(arguments, status, message, framestre
     assert message in printed.err
     assert printed.err.startswith("framestream: ")
     assert printed.err.count("\n") == 1 or re.search(r"\nhint: .*\n\Z", printed.err)
+
+
+@pytest.mark.parametrize(("path", "flags", "complaint"), [
+    (os.devnull, os.O_WRONLY, "framestream: standard input: bad file descriptor\n"),
+    ("/", os.O_RDONLY, "framestream: standard input: is a directory\n"),
+])  # fmt: skip
+def test_what_cannot_be_read_is_named(framestream, path, flags, complaint):
+    assert (1, b"", complaint) == framestream("cut", "line", stdin=os.open(path, flags))
+
+
+def test_an_error_of_the_system_that_names_no_file_is_told_in_words(framestream, tmp_path):
+    (tmp_path / "gone").mkdir()
+    os.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert (1, b"", "framestream: no such file or directory\n") == framestream("framers")
 
 
 def test_help_is_there_for_all_and_for_each_command(framestream):
@@ -232,7 +248,8 @@ def test_nothing_yet_is_not_the_end(framestream):
     os.write(writer, b"a\n")
     printed = framestream("cut", "line", stdin=reader)
     os.close(writer)
-    assert (1, ["a"], True) == (printed.status, printed.frames, "temporarily unavailable" in printed.err)
+    assert (1, ["a"]) == (printed.status, printed.frames)
+    assert "framestream: standard input: resource temporarily unavailable\n" == printed.err
 
 
 # In a process of its own
@@ -271,6 +288,11 @@ def test_a_full_disk_takes_one_line(arguments, lines, monkeypatch, capfd):
         with suppress(OSError):
             full.close()
     assert "framestream: standard output: no space left on device\n" == capfd.readouterr().err
+
+
+def test_a_mistake_that_cannot_be_told_has_its_status():
+    with open("/dev/full", "w") as full, start("cut", "nosuch", stderr=full) as process:
+        assert 2 == process.wait(20)
 
 
 def test_a_missing_extra_is_told_from_a_bug_and_an_interrupt_is_quiet(capsys, monkeypatch, tmp_path):

@@ -223,7 +223,11 @@ NO_DISTRIBUTION = "is not a distribution name: letters, digits and hyphens"
     ([], "name the framer, such as acme-frames"),
     *(([name], NO_NAME) for name in ("Acme", "acme_frames", "acme-", "3270", "framestream-", "../acme")),
     (["line"], "'line' is built in, and stays so whatever a plugin says"),
+    (["a" * 33], "framer name of 33 characters, limit 32"),
     *((["acme", f"--distribution={name}"], NO_DISTRIBUTION) for name in ("-acme", "acme-", "a b", "../acme")),
+    (["acme", f"--distribution={'a' * 45}"], "distribution name of 45 characters, limit 44"),
+    *((["acme", f"--distribution={name}"], f"{name.lower()!r} is taken") for name in ("Framestream", "json", "class")),
+    *((["acme", f"--author={name}"], "is no author: write") for name in ('A "B"', "A\\", "A\nB", "A\udcff")),
 ])  # fmt: skip
 def test_a_name_that_no_plugin_can_have_is_refused(framestream, tmp_path, arguments, complaint):
     refused = framestream("new", *arguments)

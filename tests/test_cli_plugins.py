@@ -87,7 +87,6 @@ def test_a_framer_of_a_plugin_of_this_project_that_is_missing_names_what_to_inst
     "cut loud -o text",
     "check loud",
     "framers",
-    "framers --levels",
     "framers loud",
     "plugins",
     "plugins check",
@@ -137,6 +136,14 @@ class Raising(Lines):
     def find(self, window):
         return window.data[99]
 
+class Loud(Lines):
+    def find(self, window):
+        print("hello")
+        return super().find(window)
+
+class Odd(Lines):
+    max_size = "many"
+
 class Needy(Lines):
     def __init__(self, size): ...
 
@@ -168,6 +175,15 @@ def test_the_kit_checks_a_framer_of_a_module_with_its_examples_or_a_spec_string(
     assert printed.out.count("find raises IndexError") == 1
     assert "at:       checked.py, line 15, in find: return window.data[99]" in printed.out
     assert re.search(r"  BROKEN  purity +Raising\(\): the same as in answers\n", printed.out)
+
+
+@pytest.mark.usefixtures("checked")
+def test_what_a_framer_prints_is_no_output_and_one_that_cannot_be_tried_is_told(framestream):
+    printed = framestream("check", "-q", "checked:Loud", "checked:Odd")
+    assert re.fullmatch(r"checked:Loud: level .* 0 broken\n", printed.out)
+    told = r"(hello\n)+framestream: checked:Odd cannot be tried: TypeError: .* 'int' and 'str'\n"
+    assert re.fullmatch(told, printed.err), printed.err[-300:]
+    assert 1 == printed.status
 
 
 @pytest.mark.usefixtures("checked")
@@ -258,9 +274,19 @@ def test_a_framer_that_cannot_be_rated_or_needs_an_option_is_told_and_has_no_lev
     installed.install("acme-odd", odd, "odd")
     needy = UPTO.replace("upto", "needy").replace("keep: bool = False", "end: bytes")
     installed.install("acme-needy", needy, "needy")
-    installed.install("acme-upto", UPTO, "upto")
+    installed.install("acme-upto", "print('hello')\n" + UPTO, "upto")
     told = needy.replace("needy", "told") + "    Upto.example_spec = 'told:x'\n"
     installed.install("acme-told", told, "told")
+    printed = framestream("framers", "--levels")
+    assert (0, 1) == (printed.out.count("hello"), printed.err.count("hello"))
+    listed = dict(line.split(maxsplit=1) for line in printed.out.splitlines())
+    expected = {
+        "line": "level 1: Lines",
+        "odd": "no level (cannot be tried: ZeroDivisionError",
+        "needy": "no level (it needs end): ",
+        "told": "level 1: ",
+    }
+    assert [name for name, text in expected.items() if not listed[name].startswith(text)] == []
     assert "  wrong: odd: cannot be tried: ZeroDivisionError" in framestream("plugins", "check", "odd").out
     assert framestream("plugins", "check", "needy")[:2] == (
         0,
@@ -269,14 +295,6 @@ def test_a_framer_that_cannot_be_rated_or_needs_an_option_is_told_and_has_no_lev
     )
     printed = framestream("plugins", "check", "told").out
     assert "  told: level 1 of 4" in printed
-    listed = dict(line.split(maxsplit=1) for line in framestream("framers", "--levels").out.splitlines())
-    expected = {
-        "line": "level 1: Lines",
-        "odd": "no level (cannot be tried: ZeroDivisionError",
-        "needy": "no level (it needs end): ",
-        "told": "level 1: ",
-    }
-    assert [name for name, text in expected.items() if not listed[name].startswith(text)] == []
 
 
 def test_everything_that_is_wrong_with_plugins_is_named(framestream, installed, monkeypatch):

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from cutting import told_by
+from cutting import refused, told_by
 from sample_conditions import Bracketed, Drawn, Lines, Number, Plain, Prefixed, Rest, Silent, cut, prefixed
 
 from framestream import (
@@ -91,7 +91,7 @@ def cut_off(offset: int, received: int, expected: int | None = None) -> tuple[An
     return "IncompleteFrame", offset, received, expected
 
 
-def refused(offset: int) -> tuple[Any, ...]:
+def malformed(offset: int) -> tuple[Any, ...]:
     return "FramingError", offset
 
 
@@ -111,7 +111,7 @@ CASES: dict[str, tuple[ReadCondition[Any], bytes, dict[str, Any], list[Any], lis
     "padding in one piece beyond the limit": (WORDS, b"ab;#far too long$ab;", SMALL, [b"AB", large(3)], [], 17),
     "padding and an end inside": (WORDS, b"  ab", {}, [cut_off(2, 2)], [], 2),
     "trailers": (COUNTED, b"3abc--0--", {}, [b"ABC", b""], [], 0),
-    "a wrong trailer": (COUNTED, b"1a--" * 99 + b"1b-;", {}, [b"A"] * 99 + [refused(398)], [], 4),
+    "a wrong trailer": (COUNTED, b"1a--" * 99 + b"1b-;", {}, [b"A"] * 99 + [malformed(398)], [], 4),
     "a trailer that is missing": (COUNTED, b"1a--1b-", {}, [b"A", cut_off(4, 3, 4)], [], 3),
     "the last is final": (Dotted(), b"abcdef.", {}, [b"a", b"b", b"c", b"d", b"e", b"f", b"."], [], 0),
     "none is final": (Dotted(), b"abcdef" * 9, {}, [*cut(b"abcdef" * 9, 1), cut_off(54, 0)], [], 0),
@@ -120,8 +120,8 @@ CASES: dict[str, tuple[ReadCondition[Any], bytes, dict[str, Any], list[Any], lis
     "until the end, and nothing there": (Rest(), b"", {}, [b""], [], 0),
     "an end inside": (Lines(), b"one\ntwo", {}, [b"one", cut_off(4, 3)], [], 3),
     "an end inside what is declared": (Prefixed(), prefixed(b"12345")[:-2], {}, [cut_off(0, 7, 9)], [], 7),
-    "a refused beginning": (Bracketed(), b"<one>two", {}, ["one", refused(5)], [], 3),
-    "a refused byte": (WORDS, b"ab;c!;", {}, [b"AB", refused(4)], [], 3),
+    "a refused beginning": (Bracketed(), b"<one>two", {}, ["one", malformed(5)], [], 3),
+    "a refused byte": (WORDS, b"ab;c!;", {}, [b"AB", malformed(4)], [], 3),
     "a bad payload": (Bracketed(), b"<one><\xff><two>", {}, ["one", bad(5, b"\xff"), "two"], [], 0),
     "a bad payload with a trailer": (COUNTED, b"1a--1x--1b--", {}, [b"A", bad(4, b"x"), b"B"], [], 0),
     "exactly the limit": (Lines(), b"12345\n", SMALL, [b"12345"], [], 0),
@@ -137,9 +137,9 @@ CASES: dict[str, tuple[ReadCondition[Any], bytes, dict[str, Any], list[Any], lis
     "discarded, declared": (Prefixed(), LONG, DISCARD, [b"ok", b"fine"], [(6, 12, 16)], 0),
     "discarded at the end": (Rest(), b"far too long", DISCARD, [], [(0, None, 12)], 0),
     "discarded with an end inside": (Prefixed(), LONG[:20], DISCARD, [b"ok", cut_off(6, 14, 16)], [], 0),
-    "malformed within the limit, and too large": (WORDS, b"abc!too long;", SMALL, [refused(3)], [], 13),
+    "malformed within the limit, and too large": (WORDS, b"abc!too long;", SMALL, [malformed(3)], [], 13),
     "truncated": (Lines(), b"far too long\nfine\n", TRUNCATE, [b"far t", b"fine"], [(0, None, 13)], 0),
-    "truncated before it is malformed": (WORDS, b"far too!long;", TRUNCATE, [b"FAR T", refused(7)], [], 6),
+    "truncated before it is malformed": (WORDS, b"far too!long;", TRUNCATE, [b"FAR T", malformed(7)], [], 6),
     "truncated, decoded by the span":
         (Drawn("declared", value="span"), b"8abcdefgh2ij", TRUNCATE, [b"ABCDE", b"IJ"], [(0, 8, 9)], 0),
     "one byte too many": (Plain(), b"123456\nok\n", DISCARD, [b"ok"], [(0, None, 7)], 0),
@@ -181,8 +181,7 @@ def test_end_is_told_apart_from_waiting() -> None:
 def test_data_after_the_end_is_the_callers_mistake() -> None:
     decoder = fed(eof=True)
     for receive in (decoder.receive_data, lambda data: decoder.borrow(memoryview(data))):
-        with pytest.raises(StreamClosed, match="after the end"):
-            receive(b"x")
+        refused(StreamClosed, receive, b"x", match="after the end")
 
 
 def test_received_data_is_kept_safe_counted_in_bytes_and_never_anything_else() -> None:
@@ -192,8 +191,7 @@ def test_received_data_is_kept_safe_counted_in_bytes_and_never_anything_else() -
     decoder.borrow(memoryview(wide))
     assert decoder.next_frame(Exactly(3 * 8)) == sent * 2 + wide.tobytes()
     for wrong, told in ((5, "int; it must be bytes"), ("x", "str; .*binary mode"), (None, "NoneType; .*leave out")):
-        with pytest.raises(TypeError, match=f"received data is of type {told}"):
-            decoder.receive_data(wrong)  # type: ignore[arg-type]
+        refused(TypeError, decoder.receive_data, wrong, match=f"received data is of type {told}")
     assert decoder.received == 24
 
 
@@ -201,8 +199,7 @@ def test_received_data_is_kept_safe_counted_in_bytes_and_never_anything_else() -
 def test_what_is_no_condition_is_refused_with_a_hint(read: str) -> None:
     decoder = fed(b"a\nb\n")
     for wrong in (None, "line", b"\n", 5, Lines):
-        with pytest.raises(TypeError, match="not a read condition"):
-            getattr(decoder, read)(wrong)
+        refused(TypeError, getattr(decoder, read), wrong, match="not a read condition")
         assert decoder.next_frame(Lines(), max_size=1) in (b"a", b"b", NEED_DATA)
 
 
@@ -262,8 +259,7 @@ def test_a_smaller_limit_applies_to_frames_that_were_cut_ahead_and_a_larger_one_
     assert decoder.next_frame(condition, max_size=1 << 30) == b"short"
     assert len(decoder.ahead) == ahead - 1
     assert [decoder.next_frame(condition, max_size=8) for _ in range(9)] == [b"short"] * 9
-    with pytest.raises(FrameTooLarge):
-        decoder.next_frame(condition, max_size=8)
+    refused(FrameTooLarge, decoder.next_frame, condition, max_size=8)
 
 
 @BOTH
@@ -306,41 +302,34 @@ def test_a_batch_by_another_condition_starts_afresh() -> None:
 def test_a_wrong_trailer_is_refused_after_the_parts_before_it() -> None:
     decoder = fed(b"1a--1b-;")
     assert [decoder.next_part(COUNTED) for _ in range(3)] == [b"a", FRAME_END, b"b"]
-    with pytest.raises(FramingError, match="frame ends with b'-;'") as caught:
-        decoder.next_part(COUNTED)
-    assert caught.value.offset == 6
+    caught = refused(FramingError, decoder.next_part, COUNTED, match="frame ends with b'-;'")
+    assert caught.offset == 6
 
 
 def test_limits_are_per_call_then_per_condition_then_per_decoder() -> None:
     assert fed(b"123456\n", **SMALL).next_frame(Lines(max_size=6)) == b"123456"
     assert fed(b"123456\n", **SMALL).next_frame(Lines(max_size=4), max_size=6) == b"123456"
-    with pytest.raises(FrameTooLarge) as caught:
-        fed(b"123456\n").next_frame(Lines(max_size=4))
-    assert caught.value.limit == 4
+    caught = refused(FrameTooLarge, fed(b"123456\n").next_frame, Lines(max_size=4))
+    assert caught.limit == 4
     assert fed(b"123456\n", **SMALL).next_batch(Lines(), max_size=6) == [b"123456"]
-    with pytest.raises(FrameTooLarge):
-        fed(b" far too long", eof=True, **SMALL).next_frame(WORDS)
+    refused(FrameTooLarge, fed(b" far too long", eof=True, **SMALL).next_frame, WORDS)
     decoder = fed(LONG, **SMALL)
     assert [decoder.next_batch(Prefixed(), on_oversize="discard") for _ in range(3)] == [[b"ok"], [b"fine"], NEED_DATA]
-    with pytest.raises(ValueError, match="max_frame_size is -1"):
-        FrameDecoder(max_frame_size=-1)
-    with pytest.raises(ValueError, match="offset is -1"):
-        FrameDecoder(offset=-1)
+    refused(ValueError, FrameDecoder, match="max_frame_size is -1", max_frame_size=-1)
+    refused(ValueError, FrameDecoder, match="offset is -1", offset=-1)
 
 
 def test_an_unknown_policy_is_refused_at_once() -> None:
     for refuse in (FrameDecoder, partial(fed().next_frame, Lines()), partial(fed().next_batch, Lines())):
-        with pytest.raises(ValueError, match="on_oversize is 'drop'; it must be one of raise, discard"):
-            refuse(on_oversize="drop")
+        refused(ValueError, refuse, match="on_oversize is 'drop'; it must be one of raise, discard", on_oversize="drop")
 
 
 def test_a_declared_frame_is_refused_before_its_body_or_trailer_arrives() -> None:
     with pytest.raises(FrameTooLarge, match="frame of 2147483648 bytes exceeds the limit 1048576") as caught:
         fed((1 << 31).to_bytes(4, "big")).next_frame(Prefixed())
     assert not caught.value.closing
-    with pytest.raises(FrameTooLarge) as caught:
-        fed(b"9abc", **SMALL).next_frame(COUNTED)
-    assert (caught.value.size, caught.value.recoverable) == (9, True)
+    caught = refused(FrameTooLarge, fed(b"9abc", **SMALL).next_frame, COUNTED)
+    assert (caught.size, caught.recoverable) == (9, True)
 
 
 def test_the_beginning_of_a_truncated_frame_is_delivered_at_once() -> None:
@@ -357,8 +346,7 @@ def test_a_truncated_frame_is_not_mixed_with_others() -> None:
     decoder = fed(prefixed(b"12345678")[:6], **SMALL, on_oversize="truncate")
     assert decoder.next_frame(Prefixed()) is NEED_DATA
     for read in (decoder.next_part, decoder.next_frame, decoder.next_batch):
-        with pytest.raises(StreamBusy, match="truncated"):
-            read(Lines())
+        refused(StreamBusy, read, Lines(), match="truncated")
     decoder.receive_data(b"345678")
     assert decoder.next_frame(Prefixed()) == b"12345"
 
@@ -389,8 +377,7 @@ def test_asking_for_more_than_the_limit_is_refused_when_the_limit_is_reached() -
     decoder = fed(b"x" * 100, max_frame_size=100)
     assert decoder.next_frame(Greedy()) is NEED_DATA
     decoder.receive_data(b"x")
-    with pytest.raises(FrameTooLarge):
-        decoder.next_frame(Greedy())
+    refused(FrameTooLarge, decoder.next_frame, Greedy())
 
 
 def test_a_refused_frame_says_what_its_bytes_look_like() -> None:
@@ -412,16 +399,14 @@ def test_a_condition_that_refuses_the_beginning_of_what_it_accepts_whole_is_held
                 raise FramingError("no newline")
             return super().find(window)
 
-    with pytest.raises(FrameTooLarge) as caught:
-        fed(b"123456\n", **SMALL).next_frame(Fickle())
-    assert caught.value.size is None
+    caught = refused(FrameTooLarge, fed(b"123456\n", **SMALL).next_frame, Fickle())
+    assert caught.size is None
 
 
 def test_an_incomplete_frame_is_left_alone() -> None:
     decoder = fed(b"one\ntwo", eof=True)
     assert decoder.next_batch(Lines()) == [b"one"]
-    with pytest.raises(IncompleteFrame):
-        decoder.next_batch(Lines())
+    refused(IncompleteFrame, decoder.next_batch, Lines())
     assert decoder.next_frame(Rest()) == b"two"
 
 
@@ -436,9 +421,8 @@ def test_an_error_of_decodes_own_is_completed(error: Exception, fatal: bool, rea
 
     decoder = fed(b"x\ny\n")
     for offset in (0, 0 if fatal else 2):
-        with pytest.raises(type(error)) as caught:
-            getattr(decoder, read)(Own())
-        assert (caught.value.offset, caught.value.framer) == (offset, str(Own()))  # type: ignore[attr-defined]
+        caught = refused(type(error), getattr(decoder, read), Own())
+        assert (caught.offset, caught.framer) == (offset, str(Own()))  # type: ignore[attr-defined]
 
 
 # The author's mistakes
@@ -471,9 +455,8 @@ class Answers(ReadCondition[Any]):
 def test_a_broken_framer_is_named_and_stays_broken(answer: Any, complaint: str) -> None:
     decoder = fed(b"abcd")
     for _ in range(2):
-        with pytest.raises(FramerContractError, match=complaint) as caught:
-            decoder.next_frame(Answers(answer))
-    assert ("Answers" in caught.value.framer, caught.value.offset) == (True, 0)
+        caught = refused(FramerContractError, decoder.next_frame, Answers(answer), match=complaint)
+    assert ("Answers" in caught.framer, caught.offset) == (True, 0)
     assert decoder.take_leftover() == b"abcd"
 
 
@@ -491,8 +474,7 @@ def test_a_broken_split_is_named_unless_it_leaves_the_frames_to_find(answer: Any
             return answer
 
     if complaint:
-        with pytest.raises(FramerContractError, match=complaint):
-            fed(b"a\nb\nc\n").next_batch(Own())
+        refused(FramerContractError, fed(b"a\nb\nc\n").next_batch, Own(), match=complaint)
     else:
         assert fed(b"a\nb\nc\n").next_batch(Own()) == [b"a", b"b", b"c"]
 
@@ -534,11 +516,11 @@ class Fussy(Lines):
 
 def test_an_error_that_is_not_written_for_the_peer_is_told_with_its_kind() -> None:
     for error, told in ((ValueError, "no"), (KeyError, "decode raised KeyError: 'no'"), (Silent, "Silent")):
-        with pytest.raises(PayloadError, match=f"{told}.* \\(frame at offset 0\\)") as raised:
+        with pytest.raises(PayloadError, match=f"{told}.* \\(frame at offset 0\\)") as caught:
             fed(b"!\n").next_frame(Fussy(error=error))
-        assert isinstance(raised.value.__cause__, error)
+        assert isinstance(caught.value.__cause__, error)
         # It may be the payload, it may be a bug of the framer: both kinds of handler see it.
-        assert isinstance(raised.value, FramerContractError) is not issubclass(error, ValueError)
+        assert isinstance(caught.value, FramerContractError) is not issubclass(error, ValueError)
 
 
 @pytest.mark.parametrize("ask", [FrameDecoder.next_frame, FrameDecoder.next_batch])
@@ -592,8 +574,7 @@ def test_a_batch_ends_before_a_bad_frame_which_is_left_to_whatever_comes_next() 
         elif then == "next_part":
             assert decoder.next_part(Lines()) == b"!"
         else:
-            with pytest.raises(PayloadError):
-                decoder.next_frame(Fussy())
+            refused(PayloadError, decoder.next_frame, Fussy())
             assert (decoder.frame_span, decoder.next_frame(Fussy())) == ((2, 4), b"b")
     assert bad == []
 
@@ -618,9 +599,8 @@ def test_whatever_a_framer_raises_is_its_own_fault(method: str, error: type) -> 
     if expected == b"a":
         assert decoder.next_batch(leaving) == [b"a"]
         return
-    with pytest.raises(expected, match=f"{method} raised {error.__name__}: .*not like this") as caught:
-        decoder.next_frame(leaving)
-    assert isinstance(caught.value.__cause__, error)
+    caught = refused(expected, decoder.next_frame, leaving, match=f"{method} raised {error.__name__}: .*not like this")
+    assert isinstance(caught.__cause__, error)
     with pytest.raises(KeyboardInterrupt):
         fed(wire, max_frame_size=4).next_frame(type("Stopped", (Lines,), {method: interrupted})())
 
@@ -648,8 +628,7 @@ def test_in_a_flood_of_padding_after_a_frame_others_have_their_turn() -> None:
     decoder = fed(b"a;" + b" " * 5000 + b"b;")
     decoder.begin_turn()
     assert decoder.next_batch(WORDS) == [b"A"]
-    with pytest.raises(Respite):
-        decoder.next_batch(WORDS)
+    refused(Respite, decoder.next_batch, WORDS)
     assert decoder.next_batch(WORDS) == [b"B"]
 
 
@@ -662,23 +641,20 @@ def answer_or_error(ask: Any, *arguments: Any) -> Any:
 
 def test_frames_in_parts_that_are_too_large_are_counted() -> None:
     decoder = fed(b"x" * 20, max_frame_size=4)
-    with pytest.raises(FrameTooLarge):
-        decoder.next_part(Plain())
+    refused(FrameTooLarge, decoder.next_part, Plain())
     assert decoder.stats.oversize == 1
     decoder = fed(b"abc", max_frame_size=4)
     assert decoder.next_part(Lazy()) == b"abc"
     decoder.skip_frame()
     decoder.receive_data(b"?" * 20)
-    with pytest.raises(FrameTooLarge, match="it cannot be skipped"):
-        decoder.next_frame(Lazy())
+    refused(FrameTooLarge, decoder.next_frame, Lazy(), match="it cannot be skipped")
     assert decoder.stats.oversize == 1
 
 
 def test_a_framer_that_breaks_the_contract_in_decode_stays_broken() -> None:
     decoder = fed(b"!\nb\n")
     for _ in range(2):
-        with pytest.raises(FramerContractError):
-            decoder.next_frame(Fussy(error=FramerContractError))
+        refused(FramerContractError, decoder.next_frame, Fussy(error=FramerContractError))
 
 
 # Frames in parts
@@ -719,8 +695,7 @@ def test_a_streamed_frame_may_be_larger_than_the_limit_but_for_what_is_not_settl
     decoder = FrameDecoder(max_frame_size=10)
     assert len(parts(decoder, Lines(), [b"x" * 100] * 50)) == 50
     assert decoder.stats.high_water == 100
-    with pytest.raises(FrameTooLarge):
-        parts(FrameDecoder(max_frame_size=10), Plain(), [b"x" * 100])
+    refused(FrameTooLarge, parts, FrameDecoder(max_frame_size=10), Plain(), [b"x" * 100])
 
 
 def test_a_frame_in_progress_must_be_finished_or_skipped() -> None:
@@ -728,10 +703,8 @@ def test_a_frame_in_progress_must_be_finished_or_skipped() -> None:
     condition = Prefixed()
     assert decoder.next_part(condition) == b"hello"
     for read in (decoder.next_frame, decoder.next_batch, decoder.next_part):
-        with pytest.raises(StreamBusy):
-            read(Lines())
-    with pytest.raises(StreamBusy):
-        decoder.next_frame(condition)
+        refused(StreamBusy, read, Lines())
+    refused(StreamBusy, decoder.next_frame, condition)
     decoder.skip_frame()
     assert decoder.next_frame(Prefixed()) == b"world"
     decoder.skip_frame()
@@ -773,9 +746,8 @@ def test_the_stream_may_end_inside_a_streamed_frame() -> None:
         decoder = fed(wire, eof=True)
         assert decoder.next_part(condition) == b"abc"
         for _ in range(2):
-            with pytest.raises(IncompleteFrame) as caught:
-                decoder.next_part(condition)
-        assert (caught.value.received, caught.value.expected, caught.value.offset) == (len(wire), expected, 0)
+            caught = refused(IncompleteFrame, decoder.next_part, condition)
+        assert (caught.received, caught.expected, caught.offset) == (len(wire), expected, 0)
 
 
 def test_what_is_final_before_an_error_is_passed_on_also_where_the_end_would_complete_it() -> None:
@@ -788,8 +760,7 @@ def test_what_is_final_before_an_error_is_passed_on_also_where_the_end_would_com
 
     decoder, condition = fed(b"abc\0", eof=True), Clean()
     assert decoder.next_part(condition) == b"abc"
-    with pytest.raises(FramingError, match="at offset 3"):
-        decoder.next_part(condition)
+    refused(FramingError, decoder.next_part, condition, match="at offset 3")
 
 
 def test_missing_says_how_much_must_arrive() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from certificates import certificates
+from stream_pairs import raised
 
 from framestream import ConnectError, FramingError, Line, PayloadError, StreamClosed, connect, serve
 
@@ -112,8 +113,7 @@ async def test_key_value_what_is_set_can_be_got_until_the_server_goes():
         assert not await client.delete("colour")
         assert await client.get("colour") is None
         await server.aclose()
-        with pytest.raises(StreamClosed):
-            await client.get("colour")
+        await raised(StreamClosed, client.get, "colour")
 
 
 async def test_key_value_requests_are_pipelined():
@@ -126,13 +126,10 @@ async def test_key_value_requests_are_pipelined():
 
 async def test_key_value_a_refusal_is_an_error_and_the_connection_goes_on():
     async with store() as (_, client):
-        with pytest.raises(KeyValueError, match="no operation 'increment'"):
-            await client._ask("increment", "key")
-        with pytest.raises(KeyValueError, match="'get' does not take these arguments"):
-            await client._ask("get")
+        await raised(KeyValueError, client._ask, "increment", "key", match="no operation 'increment'")
+        await raised(KeyValueError, client._ask, "get", match="'get' does not take these arguments")
         for key in (5, None, ["a"], b"a"):
-            with pytest.raises(KeyValueError, match="is no key: a key is text"):
-                await client.set(key, "value")
+            await raised(KeyValueError, client.set, key, "value", match="is no key: a key is text")
         await client.set("key", "value")
         assert ["key"] == await client.keys()
 
@@ -143,8 +140,7 @@ async def test_key_value_what_is_no_request_is_the_peers_mistake(caplog):
         for request in requests:
             async with await connect(server.url, framer=PROTOCOL) as other:
                 await other.send(request)
-                with pytest.raises(StreamClosed):
-                    await other.read()
+                await raised(StreamClosed, other.read)
         assert (len(requests), 0) == (server.stats.peer_failures, server.stats.handler_failures)
         assert await client.get("key") is None
 
@@ -169,8 +165,7 @@ async def test_key_value_a_reply_that_is_none_is_told_to_everybody_who_waits(rep
                 with pytest.raises(StreamClosed, match=message) as caught:
                     await question
                 assert isinstance(caught.value.real_error, error)
-            with pytest.raises(StreamClosed):
-                await client.get("three")
+            await raised(StreamClosed, client.get, "three")
 
 
 # Neovim
@@ -182,8 +177,7 @@ async def drive(editor):
     channel, _ = await editor.request("nvim_get_api_info")
     await editor.request("nvim_command", f"call rpcnotify({channel}, 'greet', 'h\u00e9llo', 1)")
     assert neovim.Notification("greet", ["h\u00e9llo", 1]) == await editor.notifications.get()
-    with pytest.raises(neovim.NeovimError, match="Unknown function: nosuch"):
-        await editor.request("nvim_eval", "nosuch()")
+    await raised(neovim.NeovimError, editor.request, "nvim_eval", "nosuch()", match="Unknown function: nosuch")
     lines = [f"line {i}" for i in range(20_000)]
     await editor.request("nvim_buf_set_lines", 0, 0, -1, False, lines)
     assert lines == await editor.request("nvim_buf_get_lines", 0, 0, -1, False)
@@ -223,8 +217,7 @@ async def test_memcached_keeps_what_it_is_given(tmp_path):
             assert await cache.increment("none") is None
             assert await cache.delete("number")
             assert not await cache.delete("number")
-            with pytest.raises(memcached.MemcachedError, match="CLIENT_ERROR"):
-                await cache.increment("tricky")
+            await raised(memcached.MemcachedError, cache.increment, "tricky", match="CLIENT_ERROR")
 
 
 @asynccontextmanager
@@ -263,10 +256,8 @@ async def test_memcached_an_answer_that_nobody_waited_for_is_nobody_elses(given_
 
 async def test_memcached_an_answer_that_is_none_ends_the_connection():
     async with imitation(b"VALUE a\r\n") as (cache, *_):
-        with pytest.raises(ValueError, match="not enough values"):
-            await cache.get("a")
-        with pytest.raises(StreamClosed):
-            await cache.get("a")
+        await raised(ValueError, cache.get, "a", match="not enough values")
+        await raised(StreamClosed, cache.get, "a")
 
 
 async def test_memcached_what_is_no_key_is_not_sent():
@@ -312,8 +303,7 @@ async def test_mail_is_refused_in_plaintext_and_so_are_commands_slipped_in_ahead
             assert "530 must issue a STARTTLS command first" == await client.read()
             await client.write(b"STARTTLS\r\nMAIL FROM:<eve@example.org>\r\n")
             assert "220 go ahead" == await client.read()
-            with pytest.raises((StreamClosed, ssl.SSLError)):
-                await client.read()
+            await raised((StreamClosed, ssl.SSLError), client.read)
     assert [] == server.mails
 
 

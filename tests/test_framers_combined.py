@@ -180,6 +180,25 @@ def test_what_reads_another_framing_than_it_writes_may_be_the_last_alternative()
     assert wire(FirstOf(When(b"$", LINE), Asks()), b"a") == b"?a"
 
 
+def test_the_choice_costs_the_same_for_any_number_of_guards() -> None:
+    asked = []
+
+    class Noted(When[Any]):
+        def fits(self, data: bytes | bytearray, start: int) -> bool | None:
+            asked.append(start)
+            return super().fits(data, start)
+
+    counts = []
+    for guards in (5, 50):
+        condition = FirstOf(*(Noted(bytes([number]), LINE) for number in range(100, 100 + guards)), LINE)
+        data = [bytes([byte]) for byte in b"abc\nfe\n" * 10]
+        assert cut(condition, *data) == [b"abc", b"fe"] * 10  # each first byte is looked up once
+        asked.clear()
+        cut(condition, *data)
+        counts.append(len(asked))
+    assert counts[0] == counts[1]
+
+
 def test_each_alternative_is_asked_once_however_much_is_buffered() -> None:
     asked = []
 

@@ -164,6 +164,23 @@ async def test_a_silent_address_is_given_up_when_the_time_is_over_or_nobody_wait
     assert before == open_descriptors()
 
 
+@pytest.mark.every_loop
+@pytest.mark.parametrize("place", [HERE, "unix:{}/socket"])
+async def test_a_connect_that_is_cancelled_at_any_moment_leaves_nothing_open(place, tmp_path):
+    async with await serve(echo, place.format(tmp_path)) as server:
+        before = open_descriptors()
+        moment, connected = 0, False
+        while not connected:
+            connecting = asyncio.ensure_future(connect(server.url))
+            await passes(moment)
+            connecting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await (await connecting).aclose()
+                connected = True
+            moment += 1
+        await until(lambda: before >= open_descriptors())
+
+
 async def test_what_cannot_be_reached_is_refused_in_one_line(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         refusals = (
@@ -256,7 +273,7 @@ async def test_a_terminal_that_others_poll_by_time_does_not_end_while_nothing_is
 def test_a_terminal_that_cannot_be_made_raw_is_told_in_one_line_and_left_as_it_was():
     """As its system refuses it to a program in the background that no shell can bring back (EIO)."""
     program = """
-        import asyncio, os, pty
+        import asyncio, os, pty, socket
         from framestream import ConnectError, connect
         from framestream.transport import PipeTransport
         device, terminal = pty.openpty()
@@ -273,14 +290,15 @@ def test_a_terminal_that_cannot_be_made_raw_is_told_in_one_line_and_left_as_it_w
             asyncio.run(connect(path))
         except ConnectError as error:
             print(str(error).replace(path, "it"))
+        ours, theirs = (end.detach() for end in socket.socketpair())
         try:
-            PipeTransport(device, raw=True)
+            PipeTransport(ours, device, raw=True)
         except OSError as error:
-            print(error, os.get_blocking(device))
+            print(error, os.get_blocking(ours), os.get_blocking(device))
     """
     command = [sys.executable, "-c", textwrap.dedent(program)]
     ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    assert ["cannot open it: input/output error", "[Errno 5] Input/output error True"] == ran.stdout.splitlines()
+    assert ["cannot open it: input/output error", "[Errno 5] Input/output error True True"] == ran.stdout.splitlines()
 
 
 def test_a_program_leaves_the_descriptors_it_was_started_with_as_they_were():

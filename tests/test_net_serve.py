@@ -176,6 +176,13 @@ async def test_a_framer_that_would_end_the_program_costs_its_own_connection(hand
                 assert "leap" == await other.read(LINE)
 
 
+class Yielding:
+    """A handler of which a call runs nothing."""
+
+    async def __call__(self, stream):
+        yield stream
+
+
 @pytest.mark.asyncio_only
 async def test_what_makes_no_sense_is_refused_before_anybody_is_reached(monkeypatch):
     context = certificates().client()
@@ -188,6 +195,7 @@ async def test_what_makes_no_sense_is_refused_before_anybody_is_reached(monkeypa
         (serve(lambda one, two: None, HERE), TypeError, "one argument, the stream: missing .* 'two'"),
         (serve(lambda one: (yield), HERE), TypeError, "<lambda> has a yield, so a call runs nothing of it"),
         (serve(partial(lambda one: (yield)), HERE), TypeError, "has a yield"),
+        (serve(Yielding(), HERE), TypeError, "has a yield"),
         # What no stream could use
         (serve(echo, HERE, max_fame_size=1), TypeError, "unknown stream option: max_fame_size"),
         (serve(echo, HERE, send_framer="available"), TypeError, "available can only read"),

@@ -12,7 +12,7 @@ from loopback import resolve_to
 from stream_pairs import raised
 
 from framestream.errors import AddressError
-from framestream.net.sockets import Acceptor, activated_sockets, close_all, listen
+from framestream.net.sockets import ACCEPT_PAUSE, Acceptor, activated_sockets, close_all, listen
 from framestream.net.urls import parse_url
 
 
@@ -132,6 +132,25 @@ class Unlucky(socket.socket):
         if self.errors:
             raise OSError(self.errors.pop(), "unlucky")
         return super().accept()
+
+
+@pytest.mark.no_waiting
+async def test_accepting_that_fails_is_tried_once_after_each_pause_however_often_it_was_notified_before():
+    (sock,) = await listening("tcp://127.0.0.1:0")
+    unlucky, failed_at = Unlucky(fileno=sock.detach()), []
+    loop = asyncio.get_running_loop()
+    unlucky.errors = [errno.EMFILE] * 1000
+    acceptor = Acceptor(
+        [unlucky], on_connection=print, on_failure=lambda _: failed_at.append(loop.time()), room=lambda: 1000
+    )
+    with socket.create_connection(unlucky.getsockname()):
+        for _ in range(50):  # as after the end of each of so many connections
+            acceptor.notify()
+            await asyncio.sleep(ACCEPT_PAUSE / 100)
+        await asyncio.sleep(10 * ACCEPT_PAUSE)
+        acceptor.close()
+    last, *later = failed_at[49:]
+    assert [pytest.approx(last + count * ACCEPT_PAUSE) for count in range(1, 11)] == later
 
 
 async def test_a_connection_that_was_gone_before_it_was_accepted_hinders_nobody():

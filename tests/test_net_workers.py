@@ -20,7 +20,7 @@ from conftest import LOOPS
 from distributions import site
 from loopback import HERE, LINE, ask, no_more_descriptors, open_descriptors
 from stream_pairs import passes, raised, until
-from worker_handlers import Fickle, Unstartable, answer, block, converse, own_tls
+from worker_handlers import Fickle, Unstartable, answer, block, converse, forge, own_tls
 
 from framestream import ConnectError, Line, StreamClosed, WorkerError, connect, plugins, serve
 
@@ -277,6 +277,20 @@ async def test_a_worker_that_cannot_start_fails_the_server_and_leaves_nothing_op
     await raised(WorkerError, serve, Fickle(), HERE, workers=1, match="cannot start a worker: not again")
     gc.collect()  # multiprocessing keeps two pipes as long as its object, which the errors refer to
     assert open_descriptors() <= before
+
+
+async def test_a_worker_that_reports_what_makes_no_sense_is_replaced_and_counts_for_nothing():
+    async with await serve(forge, HERE, workers=1) as server:
+        for report in ("5", '{"open": "many"}'):
+            before = server.worker_pids
+            async with await connect(server.url) as stream:
+                await stream.send(report, LINE)
+                await raised(StreamClosed, stream.read, LINE)
+            await until(lambda: before != server.worker_pids and server.workers_alive)  # noqa: B023
+        await until(lambda: len(multiprocessing.active_children()) == 1)
+    stats = server.stats
+    assert (0, 2) == (stats.open, stats.worker_restarts)
+    assert stats.accepted <= 2
 
 
 async def test_a_worker_whose_handler_blocks_it_is_killed(monkeypatch):

@@ -168,6 +168,8 @@ async def test_metrics_count_connections_frames_and_what_went_wrong(caplog):
             await stream.write(b"he")
             await until(lambda: server.stats.bytes_unread)
             found = await metrics(server)
+            _, page = await get(server.admin.url, "/")
+            assert page.endswith(f"unsent\n{ids[-1]} {server.streams[0].peer}; 1, 1; 8, 6; 2, 0\n")
     expected = {
         "ready": 1, "draining": 0,
         "connections_open": 1, "connections_limit": 7, "connections_accepted_total": 5,
@@ -203,6 +205,7 @@ async def test_workers_are_summed_in_the_parent_and_it_is_not_ready_without_one(
         _, page = await get(server.admin.url, "/")
         pids = ", ".join(map(str, [os.getpid(), *server.worker_pids]))
         assert [f"{server.url} is ready", f"processes {pids}"] == page.splitlines()[:2]
+        assert "Open connections" not in page  # only the workers have a list
         for pid in server.worker_pids:
             os.kill(pid, signal.SIGKILL)
         await until(lambda: not server.ready)

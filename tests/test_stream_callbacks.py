@@ -225,7 +225,7 @@ async def test_bad_frames_cost_callbacks_themselves_and_one_line_in_the_log(
     assert frames * times == notes
     assert server.error is None
     [line] = caplog.messages
-    assert line.startswith("skipping a frame, and from now on others without a word: ")
+    assert line.startswith(f"{server.peer}: skipping a frame, and from now on others without a word: ")
     assert reason in line
 
 

@@ -368,6 +368,14 @@ async def test_a_handshake_that_has_begun_has_half_a_second_when_no_more_input_i
             assert pytest.approx(0.5) == asyncio.get_running_loop().time() - began
 
 
+async def test_who_has_lingered_has_no_read_under_way():
+    client, server = memory_stream_pair()
+    await client.write(b"a\nunread")
+    await server.aclose(linger=0.001)
+    assert not server.reading()
+    await raised(StreamClosed, server.read_bytes, 9)
+
+
 @needs_watching
 @pytest.mark.parametrize("has_read", [True, False])
 @pytest.mark.parametrize("ends", [True, False])
@@ -475,7 +483,7 @@ async def test_an_error_on_read_is_logged_once_closes_and_ends_reads(how, caplog
     assert server.closed()
     assert FAULT is server.error
     assert b"xxx"[:at] == server.leftover
-    assert ["error on read: [Errno 5] input/output error"] == logged(caplog)
+    assert [f"{server.peer}: error on read: input/output error"] == logged(caplog)
 
 
 class Unable(MemoryTransport):
@@ -512,7 +520,7 @@ async def test_what_closes_a_stream_is_logged_once(problem, caplog):
         await (begin(stream) or stream.wait_closed())
     assert isinstance(stream.error, error)
     [said] = logged(caplog)
-    assert said.startswith(line)
+    assert said.startswith(f"{stream.peer}: {line}")
 
 
 async def test_what_a_loops_transport_pushes_after_the_end_of_the_input_is_thrown_away():

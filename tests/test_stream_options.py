@@ -32,8 +32,9 @@ WRONG = [
 SERVER_WRONG = [
     ("max_connections", 0, "it must be a whole number, 1 or more, or None"),
     ("max_connections", "9", "it must be a whole number, 1 or more, or None"),
-    ("workers", -1, "it must be a whole number, 0 or more"),
-    ("workers", 1.5, "it must be a whole number, 0 or more"),
+    ("workers", -1, "it must be a whole number, from 0 to 1024"),
+    ("workers", 1.5, "it must be a whole number, from 0 to 1024"),
+    ("workers", 1025, "it must be a whole number, from 0 to 1024"),
     ("backlog", -3, "it must be a whole number, 0 or more"),
     ("handshake_timeout", -1, "it must be a number of seconds, 0 or more"),
     ("drain_timeout", "1", "it must be a number of seconds, 0 or more"),
@@ -55,17 +56,17 @@ MISTAKES = [
 
 async def test_a_value_without_meaning_is_refused_before_anybody_is_reached():
     for name, value, rule in WRONG:
-        refused = pytest.raises(ValueError, match=f"^{name} is {value!r}; {rule}")
+        refusal = pytest.raises(ValueError, match=f"^{name} is {value!r}; {rule}")
         before = len(os.listdir("/proc/self/fd"))
-        with refused:
+        with refusal:
             await connect("tcp://127.0.0.1:1", **{name: value})
-        with refused:
+        with refusal:
             await connect_process(["no-such-program"], **{name: value})
-        with refused:
+        with refusal:
             await serve(print, "tcp://127.0.0.1:0", **{name: value})
         assert before == len(os.listdir("/proc/self/fd"))
         ours, theirs = socket.socketpair()
-        with ours, theirs, refused:
+        with ours, theirs, refusal:
             IOStream(ours, **{name: value})
     for options, kind, message in MISTAKES:
         await raised(kind, connect, "tcp://127.0.0.1:1", **options, match=message)
@@ -120,8 +121,7 @@ async def test_what_is_no_condition_is_told_with_what_was_meant_and_nothing_is_d
         ):
             refused(TypeError, begin, 5, match="callback is 5; it must be a function")
         for framers in ((wrong,), (LINE, wrong)):
-            with pytest.raises(TypeError, match="it must be a condition, a name or a spec string"):
-                stream.framed(*framers)
+            refused(TypeError, stream.framed, *framers, match="it must be a condition, a name or a spec string")
         assert "whole" == await stream.read(LINE)
         assert 0 == stream.stats.bytes_sent
 
@@ -143,8 +143,7 @@ async def test_a_time_without_meaning_is_refused_at_once_and_nothing_is_done():
         for value in NO_TIMES:
             for name, begin in TIMED:
                 await peer.send("whole", LINE)
-                with pytest.raises(ValueError, match=rf"{name} is {value!r}; it must be a number of"):
-                    await begin(stream, value)
+                await raised(ValueError, begin, stream, value, match=rf"{name} is {value!r}; it must be a number of")
                 assert "whole" == await stream.read(LINE, timeout=0, min_rate=0)
             with pytest.raises(ValueError, match=f"drain_timeout is {value!r}; it must be a number of"):
                 await server.aclose(drain_timeout=value)

@@ -71,13 +71,15 @@ async def test_each_read_takes_exactly_its_bytes(kind):
 @pytest.mark.parametrize("sent", [b"abcdef", b"abcd\n"], ids=["no match", "match beyond the limit"])
 async def test_more_than_max_bytes_close_the_stream_and_say_so(sent, caplog):
     caplog.set_level("INFO", "framestream")
+    expected = []
     for read in (IOStream.read_until, IOStream.read_until_regex):
         async with joined("unix") as (client, server):
             await client.write(sent)
             await raised(FrameTooLarge, read, server, b"\n", max_bytes=4)
             assert server.closed()
             assert isinstance(server.error, FrameTooLarge)
-    assert ["frame exceeds the limit of 4 bytes (at offset 0), closing the stream"] * 2 == logged(caplog)
+            expected.append(f"{server.peer}: frame exceeds the limit of 4 bytes (at offset 0), closing the stream")
+    assert expected == logged(caplog)
 
 
 @once
@@ -172,7 +174,18 @@ async def test_a_read_that_needs_more_than_the_buffer_may_hold_closes_the_stream
                 await raised(BufferFull, server.read, framer, match="reached maximum read buffer size")
                 assert server.closed()
                 assert isinstance(server.error, BufferFull)
-                assert caplog.messages.pop().startswith("reached maximum read buffer size")
+                assert caplog.messages.pop().startswith(f"{server.peer}: reached maximum read buffer size")
+
+
+@once
+async def test_leaving_a_loop_over_frames_puts_back_what_was_cut_ahead():
+    client, server = memory_stream_pair()
+    await client.write(b"a\n" * 50 + b"b\nc\nd\n" * 20)
+    async for line in server.frames(Line()):
+        if line == "b":
+            break
+    assert b"c\nd" == await server.read_bytes(3)
+    assert "" == await server.read(Line())
 
 
 @once
@@ -222,9 +235,8 @@ async def test_switching_changes_both_directions_or_neither_but_not_under_a_read
     refused(StreamBusy, server.framed, "msgpack")
     await client.write(b"UPGRADE\nsmuggled")
     assert "UPGRADE" == await reading
-    with pytest.raises(FramingError, match="8 bytes were sent ahead") as caught:
-        server.framed(LengthPrefix(2), leftover="refuse")
-    assert (8, b"smuggled") == (caught.value.offset, caught.value.excerpt)
+    caught = refused(FramingError, server.framed, LengthPrefix(2), match="8 bytes were sent ahead", leftover="refuse")
+    assert (8, b"smuggled") == (caught.offset, caught.excerpt)
     refused(SpecError, server.framed, "length-prefix:size=2", "no-such-framer")
     refused(TypeError, server.framed, "length-prefix:size=2", Exactly(1))
     assert Line() == server.framer == server.send_framer

@@ -2,11 +2,12 @@
 
 import asyncio
 import random
-from dataclasses import dataclass
+from contextlib import suppress
 from itertools import chain, product, repeat
 
 import pytest
-from cutting import growth_below
+from cutting import growth_below, wire
+from sample_conditions import Drawn
 from stream_pairs import (
     begun,
     by_batches,
@@ -25,18 +26,16 @@ from framestream import (
     Available,
     Delimiter,
     Exactly,
+    IncompleteFrame,
     IOStream,
     LengthPrefix,
     Line,
     Mapped,
     Msgpack,
-    NeedMore,
     Nested,
-    ReadCondition,
     StreamClosed,
     iter_frames,
 )
-from framestream.framer import PADDING
 from framestream.stream.receiver import READ_AHEAD, TURN, kept_buffer
 from framestream.testing import Wire, memory_stream_pair
 from framestream.transport import PolledTransport
@@ -286,23 +285,11 @@ async def test_a_declared_size_is_not_allocated_before_bytes_arrive():
         reading.cancel()
 
 
-@dataclass(frozen=True)
-class Spaced(ReadCondition):
-    """To a newline; spaces in front are padding, each a piece of its own."""
-
-    def find(self, window):
-        data, start = window.data, window.start
-        if data[start : start + 1] == b" ":
-            return start, start, start + 1, PADDING
-        end = data.find(b"\n", window.resume)
-        return NeedMore(resume=len(data)) if end < 0 else (start, end, end + 1)
-
-
 TINY = [
     (Line(), b"\n" * 40_000, {}),
     (LengthPrefix(1, max_size=1), bytes(40_000), {}),
     (Nested(LengthPrefix(1), Msgpack()), b"\1\1" * 40_000, {}),
-    (Spaced(), b" " * 40_000 + b"\n", {}),
+    (Drawn(), b" " * 40_000 + b";", {}),
 ]
 BAD = Mapped(LengthPrefix(1), bytes.decode), b"\2\xff\xff" * 1000 + b"\0"
 PASSED_OVER = [
@@ -344,59 +331,44 @@ def own_bytes(number):
     return [bytes([number]) * size for size in sizes]
 
 
-async def read_parts(stream, chunks):
-    frames = []
-    for _ in chunks:
-        async with stream.open_frame(LengthPrefix(4)) as body:
+async def by_parts(stream, condition, note):
+    with suppress(StreamClosed):
+        while True:
             parts = []
-            async for part in body:
-                parts.append(part)
-                await asyncio.sleep(0)
-        frames.append(b"".join(parts))
-    return frames
+            async with stream.open_frame(condition) as body:
+                async for part in body:
+                    parts.append(part)
+                    await asyncio.sleep(0)
+            note(b"".join(parts))
 
 
-async def read_frames(stream, chunks):
-    return [await stream.read(LengthPrefix(4)) for _ in chunks]
+async def by_places(stream, _, note):
+    with suppress(StreamClosed):
+        while True:
+            place = bytearray(int.from_bytes(await stream.peek(4), "big"))
+            await stream.read_bytes(4)
+            await stream.read_into(place)
+            note(place)
 
 
-async def read_places(stream, chunks):
-    places = [bytearray(len(chunk)) for chunk in chunks]
-    for place in places:
-        assert len(place) == int.from_bytes(await stream.peek(4), "big")
-        await stream.read_bytes(4)
-        await stream.read_into(place)
-    return places
-
-
-async def read_lines(stream, chunks):
-    return [line async for line in stream.frames(Delimiter(b"\n", max_size=MIB))]
-
-
-async def read_batches(stream, chunks):
-    return [frame async for batch in stream.batches(LengthPrefix(4)) for frame in batch]
-
-
-async def relay_pieces(stream, chunks):
-    size = sum(len(chunk) + 4 for chunk in chunks)
+async def by_pieces(stream, condition, note):
     pieces = []
-    while size:
-        pieces.append(await stream.read(Available(30_000)))
-        size -= len(pieces[-1])
-        await asyncio.sleep(0)
-    return list(iter_frames(pieces, LengthPrefix(4)))
+    with suppress(StreamClosed):
+        while True:
+            pieces.append(await stream.read(Available(30_000)))
+            await asyncio.sleep(0)
+    for frame in iter_frames(pieces, condition):
+        note(frame)
 
 
-WAYS = [read_lines, read_batches, relay_pieces, read_frames, read_parts, read_places]
+WAYS = [by_iteration, by_batches, by_pieces, by_reads, by_parts, by_places]
 
 
 @pytest.mark.parametrize("kind", ["tcp", "tls", "memory"])
 async def test_streams_in_turns_never_see_the_bytes_of_another(kind):
     chance = random.Random(1)
 
-    async def send(stream, way, chunks):
-        framed = [chunk + b"\n" if way is read_lines else LengthPrefix(4).encode(chunk) for chunk in chunks]
-        data = b"".join(piece if isinstance(piece, bytes) else b"".join(piece) for piece in framed)
+    async def send(stream, data):
         while data:
             size = chance.choice([1, 100, 20_000, 70_000, 300_000])
             await stream.write(data[:size])
@@ -405,12 +377,13 @@ async def test_streams_in_turns_never_see_the_bytes_of_another(kind):
         await stream.aclose()
 
     async def converse(number):
-        way = WAYS[number % len(WAYS)]
-        chunks = own_bytes(ord("A") + number)
+        way, chunks, frames = WAYS[number % len(WAYS)], own_bytes(ord("A") + number), []
+        framer = Delimiter(b"\n", max_size=MIB) if way is by_iteration else LengthPrefix(4)
         async with joined(kind, read_chunk_size=chance.choice([1000, 50_000, 131_072])) as (client, server):
-            sending = asyncio.ensure_future(send(client, way, chunks))
-            assert chunks == await way(server, chunks), way
+            sending = asyncio.ensure_future(send(client, wire(framer, *chunks)))
+            await way(server, framer, frames.append)
             await sending
+        assert chunks == frames, way
 
     await asyncio.gather(*map(converse, range(len(WAYS) + 3)))
 
@@ -487,3 +460,22 @@ async def test_no_weather_changes_frames(wire, frames):
     ending = asyncio.ensure_future(client.aclose(timeout=None))
     assert frames == [frame async for frame in server.frames()]
     await ending
+
+
+@once
+@pytest.mark.parametrize("error", [None, ConnectionResetError(104, "reset")], ids=["end", "reset"])
+@pytest.mark.parametrize("framer", [LengthPrefix(2), Delimiter(b";"), Msgpack()], ids=str)
+async def test_a_cut_at_every_byte_gives_every_whole_frame_and_tells_the_rest(framer, error):
+    data = wire(framer, b"first", b"other")
+    for at in range(len(data)):
+        client, server = memory_stream_pair(Wire(end=at, error=error))
+        client.write(data)
+        frames = []
+        [told] = await asyncio.gather(by_iteration(server, framer, frames.append), return_exceptions=True)
+        assert [b"first"] * (2 * at >= len(data)) == frames
+        if error:
+            assert error is told.real_error is server.error
+        else:
+            assert isinstance(told, IncompleteFrame if at % (len(data) // 2) else type(None))
+        assert server.closed()
+        client.close()

@@ -135,7 +135,8 @@ async def test_what_was_passed_on_already_counts_for_the_rate():
     await sending
 
 
-async def test_a_peer_that_takes_nothing_is_cut_off_and_one_that_reads_slowly_is_not():
+async def test_a_peer_that_takes_nothing_is_cut_off_and_one_that_reads_slowly_is_not(caplog):
+    caplog.set_level("INFO", "framestream")
     async with joined("unix", write_timeout=5) as (client, server):
         writing = await begun(client.write(bytes(3 << 20)))
         for _ in range(12):
@@ -147,6 +148,9 @@ async def test_a_peer_that_takes_nothing_is_cut_off_and_one_that_reads_slowly_is
         assert isinstance(caught.real_error, StreamTimeout)
         assert "peer took nothing of " in str(client.error)
         assert pytest.approx(5) == now() - began
+        assert [("INFO", f"{client.peer}: error on write: {client.error}")] == [
+            (record.levelname, record.getMessage()) for record in caplog.records
+        ]
 
 
 @pytest.mark.parametrize("linger", [0, 3])

@@ -58,8 +58,7 @@ async def test_the_bytes_may_travel_in_any_way(wire):
 
 async def test_a_wrong_certificate_fails_and_closes_both_and_the_peer_is_told_why():
     async with joined("unix") as (client, server):
-        with pytest.raises(ValueError, match="pass server_hostname"):
-            await client.start_tls(certificates().client())  # before anything is done
+        await raised(ValueError, client.start_tls, certificates().client(), match="pass server_hostname")
         failed, refused = await shake_hands(client, server, server_hostname="elsewhere.example")
         assert isinstance(failed, ssl.SSLCertVerificationError)
         assert "alert" in str(refused).lower()
@@ -80,8 +79,7 @@ async def test_tls_and_reads_do_not_overlap():
         await cancelled(tls)
         assert server.closed(), "a handshake that was cancelled closes"
     _, server = memory_stream_pair()
-    with pytest.raises(StreamTimeout, match=r"^TLS handshake not done after 0\.01 s$"):
-        await answer_tls(server, timeout=0.01)
+    await raised(StreamTimeout, answer_tls, server, match=r"^TLS handshake not done after 0\.01 s$", timeout=0.01)
     assert isinstance(server.error, StreamTimeout)
 
 

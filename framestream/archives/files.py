@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import glob
 import os
-import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -27,18 +26,19 @@ Url: TypeAlias = str | os.PathLike[str]
 _KINDS: Final = {
     ".gz": "gzip", ".bgz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".lz4": "lz4", ".zst": "zstd", ".zstd": "zstd",
 }  # fmt: skip
-# All but gzip's decompressor have the same methods.
-_LIBRARIES: Final = {
+_DECOMPRESSORS: Final = {
+    "gzip": ("zlib:decompressobj",),
     "bzip2": ("bz2:BZ2Decompressor",),
     "xz": ("lzma:LZMADecompressor",),
     "lz4": ("lz4.frame:LZ4FrameDecompressor",),
     "zstd": ("compression.zstd:ZstdDecompressor", "backports.zstd:ZstdDecompressor"),
 }
+# The header of an xz file may ask for gigabytes; that of ``xz -9`` asks for 65 MiB.
+_OPTIONS: Final = {"gzip": {"wbits": 31}, "xz": {"memlimit": 1 << 28}}
 _PACKAGES: Final = {"zstd": '"framestream[archives]"'}
 _BETWEEN_PLACES: Final = 1 << 20  # decompressed bytes
 # What is given to a decompressor at once: it copies what it leaves, and may stop after a few bytes.
 _BITE: Final = 1 << 13
-_MOST_MEMORY: Final = 1 << 28  # bytes for a decompressor of xz, whose header may ask for gigabytes: -9 needs 65 MiB
 
 
 def open_sources(urls: Url | Iterable[Url], options: Mapping[str, Any] | None = None) -> list[Source]:
@@ -203,11 +203,8 @@ def _bites(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _maker(kind: str, stored: Source) -> Callable[[], Any]:
     """Return what makes the decompressor of one member."""
-    if kind == "gzip":
-        return partial(zlib.decompressobj, wbits=31)
-    for name in _LIBRARIES[kind]:
+    for name in _DECOMPRESSORS[kind]:
         with suppress(ImportError):
-            make: Callable[..., Any] = resolve_name(name)
-            return partial(make, memlimit=_MOST_MEMORY) if kind == "xz" else make
+            return partial(resolve_name(name), **_OPTIONS.get(kind, {}))
     reason = f"it is compressed by {kind}, which needs: pip install {_PACKAGES.get(kind, kind)}"
     raise ArchiveError(reason, url=stored.url)

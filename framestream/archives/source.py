@@ -21,7 +21,9 @@ from framestream.errors import ArchiveError, counted, describe_os_error
 INDEX: Final = ".fsindex"  # suffix of the name of an index
 CHUNK: Final = 1 << 16  # of a local file: what the operating system has read ahead
 BLOCK: Final = 1 << 23  # one request to an object store; the next one runs while this one is cut
-_UNSURE: Final = 1 << 19  # the first request if it is unknown how much is wanted; each further one is twice as large
+_FIRST_BLOCK: Final = 1 << 19  # if it is unknown how much is wanted; each further one is twice as large
+
+_VERSIONS: Final = ("ETag", "etag", "mtime", "LastModified", "last_modified", "created")  # what stores call it
 
 Write: TypeAlias = Callable[[bytes], None]
 
@@ -150,19 +152,15 @@ class RemoteFile(Source):
             return cls(url, *_state(url, *_store(url, options)), options)
 
     def chunks(self, start: int, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes between two offsets; read one block ahead if it is known to be wanted."""
-        if stop is None:
-            size = _UNSURE
-            while start < self.size:
-                yield self._block(start, min(start + size, self.size))
-                start, size = start + size, min(2 * size, BLOCK)
-            return
+        """Yield the bytes between two offsets; without `stop`, in blocks that grow, as more seem to be wanted."""
+        end, size = (self.size, _FIRST_BLOCK) if stop is None else (stop, BLOCK)
         ahead: deque[Future[bytes]] = deque()
         with ThreadPoolExecutor(1, "framestream-read-ahead") as executor:
-            for at in range(start, stop, BLOCK):
-                ahead.append(executor.submit(self._block, at, min(at + BLOCK, stop)))
-                if len(ahead) > 1:
+            while start < end:
+                ahead.append(executor.submit(self._block, start, min(start + size, end)))
+                if size < BLOCK or len(ahead) > 1:
                     yield ahead.popleft().result()
+                start, size = start + size, min(2 * size, BLOCK)
             for last in ahead:
                 yield last.result()
 
@@ -227,7 +225,7 @@ def _state(url: str, store: Any, path: str) -> tuple[int, str]:
     size = info.get("size")
     if size is None:
         raise ArchiveError("the store does not tell its size, so no part of it can be asked for", url=url)
-    return size, str(info.get("ETag") or info.get("mtime") or info.get("LastModified") or "").strip('"')
+    return size, next((str(info[name]).strip('"') for name in _VERSIONS if info.get(name)), "")
 
 
 @contextmanager

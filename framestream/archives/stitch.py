@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import sys
 import threading
 import time
@@ -196,6 +197,9 @@ def _context() -> Any:
 def _begin(parent: int) -> None:
     # Text that modules print at import, such as those of plugins, is no output.
     sys.stdout = sys.stderr
+    # As an exception, Ctrl-C would end only the work on one split, and another one would begin.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, Final
 import click
 
 from framestream import decoder
-from framestream.cli.output import complain, discard_output, prints_aside, tell
+from framestream.cli.output import complain, discard, prints_aside, tell
 from framestream.errors import AddressError, FramestreamError, SpecError, describe_error, describe_os_error, printable
 
 # Python prefers an extension module to the Python module of the same name next to it.
@@ -94,15 +95,16 @@ def _quiet_ends() -> Iterator[None]:
     except KeyboardInterrupt:
         raise click.exceptions.Exit(INTERRUPTED) from None
     except BrokenPipeError:
-        discard_output()
+        discard(sys.stdout)
         raise click.exceptions.Exit(CLOSED_PIPE) from None
     except OSError as error:
         # Code that opens files names them in its errors, or says more; a disk that is full is that of the output.
         if error.filename:
             raise click.ClickException(f"{error.filename}: {describe_os_error(error)}") from error
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise click.ClickException(str(error)) from error
-        discard_output()
+            says_more = not str(error).startswith("[Errno ")
+            raise click.ClickException(str(error) if says_more else describe_os_error(error)) from error
+        discard(sys.stdout)
         raise click.ClickException(f"standard output: {describe_os_error(error)}") from error
 
 

@@ -43,7 +43,7 @@ _MOST_WRITTEN: Final = 1 << 16  # bytes that wait before a printer does
 @options.max_size(default="1MiB", help="Largest payload.")
 @options.on_oversize
 @options.on_payload_error
-@click.option("--timeout", type=options.SECONDS, help="Seconds allowed for connecting.")
+@click.option("--timeout", type=options.seconds, help="Seconds allowed for connecting.")
 @click.option("--ca", type=options.FILE, help="Trust these certificates (PEM).")
 @click.option("--server-hostname", metavar="NAME", help="Host name that the certificate must have.")
 @options.separator
@@ -76,10 +76,14 @@ def connect(
             url, framer=framer, half_open=True, on_discard=partial(printer.skip, url), **settings
         )
         async with await opened(opening) as stream:
-            sending = asyncio.create_task(_send(stream, writer, entry, complain))
             frames = good_frames(stream.frames(printer.condition(framer)), policy, complain)
-            await _receive(stream, frames, count, printer, complain)
-            sending.cancel()  # its result is no longer needed
+            try:
+                async with asyncio.TaskGroup() as group:
+                    sending = group.create_task(_send(stream, writer, entry, complain))
+                    await _receive(stream, frames, count, printer, complain)
+                    sending.cancel()  # its result is no longer needed
+            except BaseExceptionGroup as failed:
+                raise failed.exceptions[0] from None
         code = getattr(stream, "exit_code", None)  # of a program
         if code and (code > 0 or count is None):  # a program that we left may have died of that
             complain(f"the program ended with exit status {code}")

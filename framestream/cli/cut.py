@@ -68,7 +68,8 @@ def cut(spec: str, file: str, max_frame_size: int | None, stats: bool, jobs: int
     with options.open_file(file) as source:
         decoder = FrameDecoder(on_oversize=work.on_oversize, on_discard=partial(printer.skip, name))
         ask: Any = decoder.next_batch if work.in_batches else decoder.next_frame
-        pieces = _pieces(decoder, partial(ask, condition, max_size=max_frame_size), _chunks(source), work.in_batches)
+        chunks = _chunks(source, name)
+        pieces = _pieces(decoder, partial(ask, condition, max_size=max_frame_size), chunks, work.in_batches)
         try:
             work.print(printer, pieces, partial(printer.complain, name))
         finally:
@@ -140,10 +141,11 @@ class Cutting:
         return [*told, output.getvalue()]
 
 
-def _chunks(source: FileIO) -> Iterator[bytes]:
+def _chunks(source: FileIO, name: str) -> Iterator[bytes]:
     """Yield what arrives; what was printed of one chunk appears before the next is waited for."""
     # Where nothing has arrived yet, and the source does not block, `FileIO.read` returns what looks like the end.
-    while chunk := os.read(source.fileno(), CHUNK_SIZE):
+    read = options.named(name)(os.read)
+    while chunk := read(source.fileno(), CHUNK_SIZE):
         yield chunk
         sys.stdout.flush()
 

@@ -198,7 +198,8 @@ class Outcome:
 
     def __init__(self, title: str, framer: ReadCondition[Any], material: Arguments) -> None:
         self.title = title
-        self.found = list(_found(framer, material))
+        with prints_aside(), blame(f"{title} cannot be tried", ours=(FramestreamError,)):
+            self.found = list(_found(framer, material))
         self.broken = [text for mark, _, text in self.found if mark == "BROKEN"]
         self.level, self.lacking = 0, list[str]()
         for step in self._steps(framer, material):

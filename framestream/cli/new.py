@@ -6,6 +6,7 @@ import json
 import keyword
 import re
 import subprocess
+import sys
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,10 @@ _TEMPLATES: Final = Path(__file__).with_name("templates")
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _DISTRIBUTION: Final = re.compile(r"[A-Za-z]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+# Longer ones make lines that the project's own linter refuses.
+_LONGEST_NAME: Final = 32
+_LONGEST_DISTRIBUTION: Final = 44
+_TAKEN: Final = {"framestream", *sys.stdlib_module_names}
 _PLACEHOLDER: Final = re.compile(r"\{\{(\w+)\}\}")
 
 # The record in the project that an update needs.
@@ -88,18 +93,32 @@ def new(name: str | None, distribution: str | None, author: str | None, update: 
 
 def _words(name: str, distribution: str, author: str, year: str) -> dict[str, str]:
     """Return the words of the templates; refuse names that no plugin can have."""
-    if not _NAME.fullmatch(name):
-        raise click.UsageError(f"{name!r} is not a framer name: lower-case words and digits, joined by hyphens")
-    if name in BUILT_IN:
-        raise click.UsageError(f"{name!r} is built in, and stays so whatever a plugin says")
-    if not _DISTRIBUTION.fullmatch(distribution):
-        words = "letters, digits and hyphens, from a letter on"
-        raise click.UsageError(f"{distribution!r} is not a distribution name: {words}")
+    module = re.sub(r"[-.]+", "_", distribution).lower()
+    for is_wrong, complaint in (
+        (not _NAME.fullmatch(name), f"{name!r} is not a framer name: lower-case words and digits, joined by hyphens"),
+        (len(name) > _LONGEST_NAME, f"framer name of {len(name)} characters, limit {_LONGEST_NAME}"),
+        (name in BUILT_IN, f"{name!r} is built in, and stays so whatever a plugin says"),
+        (
+            not _DISTRIBUTION.fullmatch(distribution),
+            f"{distribution!r} is not a distribution name: letters, digits and hyphens, from a letter on",
+        ),
+        (
+            len(distribution) > _LONGEST_DISTRIBUTION,
+            f"distribution name of {len(distribution)} characters, limit {_LONGEST_DISTRIBUTION}",
+        ),
+        (module in _TAKEN or keyword.iskeyword(module), f"{module!r} is taken"),
+        (
+            not author.isprintable() or not {*author}.isdisjoint('"\\'),
+            f"{author!r} is no author: write one line without double quotes and backslashes",
+        ),
+    ):
+        if is_wrong:
+            raise click.UsageError(complaint)
     return {
         "author": author,
         "class": _class_name(name),
         "distribution": distribution,
-        "module": re.sub(r"[-.]+", "_", distribution).lower(),
+        "module": module,
         "name": name,
         "version": ".".join(version("framestream").split(".")[:2]),
         "year": year,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from io import FileIO
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -55,6 +58,14 @@ def size(text: str) -> int:
     return number
 
 
+def seconds(text: str) -> float:
+    """Return a number of seconds that a clock can count."""
+    with suppress(ValueError):
+        if 0 <= (number := float(text)) < inf:
+            return number
+    raise click.BadParameter(f"{text!r} is not a number of seconds")
+
+
 def text(text: str) -> bytes:
     """Return text with backslashes interpreted as in spec strings."""
     return bytes(_spelled(text, bytes))
@@ -71,7 +82,6 @@ def _spelled(text: str, kind: type) -> Any:
 
 FORM: Final = click.Choice(["json", "hex", "text", "raw"])
 FILE: Final = click.Path()  # the code that opens it reports errors
-SECONDS: Final = click.FloatRange(min=0)
 
 framer: Final = click.option("-f", "--framer", "spec", metavar="SPEC", required=True, help="How frames are cut.")
 max_size: Final = partial(click.option, "--max-size", "max_frame_size", type=size)
@@ -104,13 +114,24 @@ def open_file(place: str) -> FileIO:
     It has no buffer, whose lock a thread would hold while it waits for input.
     """
     if place == "-":
-        return FileIO(0, closefd=False)
+        with named("standard input"):
+            return FileIO(0, closefd=False)
     path = path_of(place)
     if "://" in path and not os.path.exists(path):
         raise click.UsageError(
             f"{path!r} is not a file; cut --jobs reads URLs of files, and framestream connect connects"
         )
     return FileIO(path)
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """Name what is read in errors of the system."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = name
+        raise
 
 
 def path_of(place: str) -> str:

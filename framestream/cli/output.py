@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
 from functools import partial
 from io import StringIO
 from math import isfinite
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
@@ -188,7 +187,9 @@ def say(text: str) -> None:
 
 def say_list(rows: Sequence[tuple[str, str]]) -> None:
     """Print names, and what is said about each: on a terminal as wide as that, elsewhere in one line, for grep."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1 << 20
+    from shutil import get_terminal_size  # noqa: PLC0415 - it imports three compressions, for few commands
+
+    width = get_terminal_size().columns if sys.stdout.isatty() else 1 << 20
     lines = click.HelpFormatter(width=width)
     lines.write_dl(rows, col_max=width // 2)
     say(lines.getvalue().rstrip())
@@ -221,9 +222,11 @@ def complain(what: str, *, keep: str = "") -> None:
 
 def tell(label: str, text: str, colour: str) -> None:
     """Print a line to standard error, its label in a colour on a terminal unless NO_COLOR is set."""
-    with suppress(BrokenPipeError):  # the exit status tells, too
-        coloured = False if os.environ.get("NO_COLOR") else None
+    coloured = False if os.environ.get("NO_COLOR") else None
+    try:
         click.echo(f"{click.style(label, fg=colour, bold=True)} {text}", err=True, color=coloured)
+    except OSError:  # nothing reads it, or the disk is full: the exit status tells, too
+        discard(sys.stderr)
 
 
 def progress(size: int, label: str, *, hidden: bool = False) -> ProgressBar[int]:
@@ -237,12 +240,12 @@ def prints_aside() -> redirect_stdout[Any]:
     return redirect_stdout(sys.stderr)
 
 
-def discard_output() -> None:
-    """Discard everything printed from here on, and what is still buffered.
+def discard(stream: TextIO) -> None:
+    """Discard everything printed to a stream from here on, and what is still buffered.
 
     Otherwise the interpreter would complain about it when it exits.
     """
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)

@@ -9,18 +9,21 @@ import os
 import shlex
 import shutil
 import signal
+import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from io import StringIO
+from select import select
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 import framestream
 from framestream import EncodeError, FramestreamError, FramingError, PayloadError
-from framestream.cli import options
+from framestream.cli import CLOSED_PIPE, options
 from framestream.cli.connect import LoopPrinter, good_frames, opened
 from framestream.cli.output import complain, report, report_skipped, to_bytes, to_json
 from framestream.errors import counted, describe_error, describe_os_error
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from framestream import IOStream
 
 Command = tuple[str, ...]
+
+_READER_IS_GONE: Final = getattr(signal, "SIGPIPE", signal.SIGTERM)  # sent by whatever process finds out
 
 
 def command(text: str) -> Command:
@@ -55,7 +60,7 @@ def command(text: str) -> Command:
 @options.max_size(default="1MiB", help="Largest payload.")
 @options.on_oversize
 @options.on_payload_error
-@click.option("--idle-timeout", type=options.SECONDS, help="Close connections that are silent for so many seconds.")
+@click.option("--idle-timeout", type=options.seconds, help="Close connections that are silent for so many seconds.")
 @click.option("--max-connections", type=click.IntRange(min=1), metavar="N", help="Most connections at once.")
 @click.option("--workers", type=click.IntRange(0), default=0, metavar="N", help="Serve from N processes.")
 @click.option("--cert", type=options.FILE, help="Certificate chain (PEM), for TLS.")
@@ -72,15 +77,13 @@ def command(text: str) -> Command:
     metavar="NETWORK",
     help="Addresses of load balancers, such as 10.0.0.0/8; repeat it.",
 )
-@click.option("--drain-timeout", type=options.SECONDS, default=10, help="Seconds to finish when told to stop.")
+@click.option("--drain-timeout", type=options.seconds, default=10, help="Seconds to finish when told to stop.")
 @click.option("--admin", metavar="URL", help="Serve health checks and metrics over HTTP at this URL.")
 @click.option(
-    "--notice", type=options.SECONDS, default=0, help="Seconds to go on accepting, not ready, before draining."
+    "--notice", type=options.seconds, default=0, help="Seconds to go on accepting, not ready, before draining."
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log connections that end badly.")
-def serve(
-    url: str, spec: str, echo: bool, command: Command | None, output: str, verbose: bool, **settings: Any
-) -> None:
+def serve(url: str, spec: str, echo: bool, command: Command | None, output: str, verbose: bool, **settings: Any) -> int:
     """Listen on URL and answer the frames of every connection.
 
     URL is tcp://HOST:PORT (port 0: any that is free), tls://HOST:PORT, unix:PATH, fd:N or systemd:NAME.
@@ -110,7 +113,7 @@ def serve(
     log = logging.getLogger("framestream")
     log.addHandler(_LOG)
     log.setLevel(logging.INFO if verbose else logging.WARNING)
-    asyncio.run(_serve(handler, url, notice, settings))
+    return asyncio.run(_serve(handler, url, notice, settings))
 
 
 def _certificate(url: str, cert: str | None, key: str | None) -> Callable[[], ssl.SSLContext] | None:
@@ -123,31 +126,75 @@ def _certificate(url: str, cert: str | None, key: str | None) -> Callable[[], ss
     return make
 
 
+class _Messages:
+    """Messages to standard error, none of which waits for a reader: those that nothing reads are counted."""
+
+    lost = 0
+
+    def tell(self, print_it: Callable[[], object]) -> None:
+        """Print a message, and before it how many were lost."""
+        text = StringIO()
+        text.isatty = sys.stderr.isatty  # type: ignore[method-assign]  # it may have colours
+        with redirect_stderr(text):
+            if self.lost:
+                complain(f"{counted(self.lost, 'message')} could not be printed: nothing read them")
+            print_it()
+        data = text.getvalue().encode("utf-8", "backslashreplace")
+        for at in range(0, len(data), _AT_ONCE):
+            if not _takes_more(2):
+                self.lost += 1
+                return
+            os.write(2, data[at : at + _AT_ONCE])
+        self.lost = 0
+
+
+_messages: Final = _Messages()
+"""Those of this process."""
+_AT_ONCE: Final = 512  # bytes that a pipe takes without blocking if it takes any, by POSIX
+
+
+def _takes_more(descriptor: int) -> bool:
+    try:
+        return bool(select([], [descriptor], [], 0)[1])
+    except (OSError, ValueError):  # this system, or this kind of descriptor, cannot tell
+        return True
+
+
 class _Log(logging.Handler):
     """Prints log records like other complaints."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        complain(self.format(record), keep="\n")
+        _messages.tell(partial(complain, self.format(record), keep="\n"))
 
 
 _LOG: Final = _Log()
 
 
-async def _serve(handler: Any, url: str, notice: float, settings: dict[str, Any]) -> None:
+async def _serve(handler: Any, url: str, notice: float, settings: dict[str, Any]) -> int:
+    status = 0
+
+    def end(*_: object) -> None:
+        nonlocal status
+        status = CLOSED_PIPE
+        signal.raise_signal(signal.SIGTERM)
+
     async with await opened(framestream.serve(handler, url, **settings)) as server:
         server.close_on(signal.SIGTERM, notice=notice)
+        if _READER_IS_GONE is not signal.SIGTERM:
+            signal.signal(_READER_IS_GONE, end)
         click.echo(f"listening on {server.url}", err=True)
         if server.admin is not None:
             click.echo(f"health and metrics at {server.admin.url}", err=True)
         server.notify_systemd()
         await server.serve_forever()
+    return status
 
 
 # Handlers ---------------------------------------------------------------------------------------------
 
 
 class CannotGoOn(Exception):
-    """A frame has no answer; the connection ends, since the order of answers would be lost."""
+    """A frame has no answer; the connection ends, since the order of answers would be lost. Without text, silently."""
 
 
 @dataclass(frozen=True)
@@ -163,21 +210,25 @@ class Handler:
     async def __call__(self, stream: IOStream) -> None:
         skipped = 0
 
+        def tell(error: Exception | str, how: Callable[[str, Any], None] = report) -> None:
+            _messages.tell(partial(how, stream.peer, error))
+
         def skip(error: FramestreamError, how: Callable[[str, Any], None] = report) -> None:
             nonlocal skipped
             skipped += 1
             if skipped == 1:  # otherwise a peer would decide how much is printed
-                how(stream.peer, error)
+                tell(error, how)
 
         stream.receiver.decoder.on_discard = partial(skip, how=report_skipped)
         try:
             async for frame in good_frames(stream.frames(), self.on_payload_error, skip):
                 await self.answer(stream, frame)
         except (FramingError, PayloadError, CannotGoOn) as error:
-            report(stream.peer, error)
+            if str(error):
+                tell(error)
         finally:
             if skipped > 1:
-                report(stream.peer, f"skipped {counted(skipped - 1, 'more frame')}")
+                tell(f"skipped {counted(skipped - 1, 'more frame')}")
 
     async def answer(self, stream: IOStream, frame: Any) -> None:
         """Answer this frame, or raise CannotGoOn."""
@@ -209,7 +260,8 @@ class Show(Handler):
             await self._printer.print(stream, frame, stream.peer)
         except OSError as error:
             if isinstance(error, BrokenPipeError):
-                os.kill(self.server, signal.SIGTERM)
+                os.kill(self.server, _READER_IS_GONE)
+                raise CannotGoOn from error
             raise CannotGoOn(f"cannot print: {describe_os_error(error)}") from error
 
 

@@ -183,7 +183,7 @@ def _state(server: Server) -> str:
 
 def _page(server: Server) -> str:
     processes = ", ".join(map(str, [os.getpid(), *server.worker_pids]))
-    counters = (f"{name.replace('_', ' '):20}{value:g}" for name, value in asdict(server.stats).items())
+    counters = (f"{name.replace('_', ' '):20}{round(value, 1)}" for name, value in asdict(server.stats).items())
     streams = server.streams
     shown = f", the first {MOST_SHOWN}" if len(streams) > MOST_SHOWN else ""
     columns = f"Open connections{shown}: peer; frames in, out; bytes in, out; bytes unread, unsent"
@@ -193,5 +193,7 @@ def _page(server: Server) -> str:
         for stream in streams[:MOST_SHOWN]
         for stats in [stream.stats]
     )
-    lines = [f"{server.url} is {_state(server)}", f"processes {processes}", "", *counters, "", columns, *connections]
+    lines = [f"{server.url} is {_state(server)}", f"processes {processes}", "", *counters]
+    if not server.worker_pids:  # workers tell how many they are, but not which
+        lines += ["", columns, *connections]
     return "".join(f"{printable(line)}\n" for line in lines)

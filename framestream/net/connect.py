@@ -122,19 +122,21 @@ async def connect(
     header = b"" if proxy_header is None else writing(condition_of("proxy")).encode(proxy_header)
     options = {"framer": receiving, "send_framer": sending, **stream_options}
     attempts = Attempts(url)
+    missing = ""
     try:
         async with asyncio.timeout(timeout):
             stream = await _open(endpoint, attempts, options)
             if header:
                 stream.write(header)
             if tls is not None:
+                missing = "no TLS handshake"
                 try:
                     await stream.start_tls(tls, server_hostname=host or None, timeout=None)
                 except (OSError, FramestreamError) as error:
                     raise attempts.failed(f"TLS handshake failed: {describe_os_error(error)}") from error
             return stream
     except TimeoutError as error:
-        raise attempts.failed(seconds=timeout) from error
+        raise attempts.failed(missing, seconds=timeout) from error
 
 
 async def _open(endpoint: Endpoint, attempts: Attempts, options: dict[str, Any]) -> IOStream:
@@ -186,30 +188,37 @@ class Attempts:
         Each address has the delay for itself before the next one is tried as well; when one fails, the next
         begins at once. The losers are closed; when this is cancelled, all are.
         """
+        opened: list[socket.socket] = []
+        try:
+            await self._race(addresses, opened)
+            return opened.pop(0)
+        finally:
+            for loser in opened:
+                loser.close()
+
+    async def _race(self, addresses: list[Address], opened: list[socket.socket]) -> None:
+        """Add to `opened` a socket, or more if they connect together; when this ends, no attempt runs any more."""
         # Not asyncio's create_connection or aiohappyeyeballs: neither tells why each address failed.
         waiting = iter(addresses)
-        running: set[asyncio.Task[socket.socket | None]] = set()
-        tasks: list[asyncio.Task[socket.socket | None]] = []
-        winner: socket.socket | None = None
+        running: set[asyncio.Task[None]] = set()
+        tasks: list[asyncio.Task[None]] = []
         try:
-            while winner is None:
+            while not opened:
                 if (address := next(waiting, None)) is not None:
-                    tasks.append(asyncio.ensure_future(self._connected(address)))
+                    tasks.append(asyncio.ensure_future(self._try(address, opened)))
                     running.add(tasks[-1])
                 elif not running:
                     raise self.failed()
                 pause = HAPPY_EYEBALLS_DELAY if len(tasks) < len(addresses) else None
                 done, running = await asyncio.wait(running, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-                winner = next((sock for task in done if (sock := task.result())), None)
-            return winner
+                for task in done:
+                    task.result()
         finally:
             for task in tasks:
                 task.cancel()
-            for loser in await asyncio.gather(*tasks, return_exceptions=True):
-                if isinstance(loser, socket.socket) and loser is not winner:
-                    loser.close()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _connected(self, address: Address) -> socket.socket | None:
+    async def _try(self, address: Address, opened: list[socket.socket]) -> None:
         self.tried[address] = TimeoutError("no answer")
         family, place = address
         with contextlib.ExitStack() as unless_connected:
@@ -219,9 +228,9 @@ class Attempts:
                 await asyncio.get_running_loop().sock_connect(sock, place)
             except OSError as error:
                 self.tried[address] = error
-                return None
+                return
             unless_connected.pop_all()
-            return sock
+            opened.append(sock)
 
     def failed(self, reason: str = "", *, seconds: float | None = None) -> ConnectError:
         """Return the error that says why no address answered, or not in time; by default each reason."""

@@ -41,6 +41,9 @@ HANDSHAKE_TIMEOUT = 10.0
 DRAIN_TIMEOUT = 10.0
 """Seconds that connections have by default to finish when a server closes."""
 
+MOST_WORKERS = 1024
+"""Most processes of a server: more is a typing mistake, and starting them would overload the machine."""
+
 
 class ServeOptions(StreamOptions, total=False):
     """The options of `serve` besides its framers, for functions that pass them on."""
@@ -99,7 +102,7 @@ async def serve(
         max_connections: the most served at once; further ones wait in the backlog. With workers,
             for each of them.
         drain_timeout: seconds connections have to finish when the server closes.
-        workers: serve from this many processes instead of this one, see the how-to page; the
+        workers: serve from this many processes instead of this one, 1024 at most, see the how-to page; the
             handler must then be importable by name.
         proxy_protocol: the version of the PROXY protocol that the load balancers speak, ``"auto"`` for
             either; needs framestream-proxy. Each connection must then begin with a header, before TLS.
@@ -127,7 +130,7 @@ async def serve(
     check_seconds("drain_timeout", drain_timeout)
     check_count("backlog", backlog)
     check_count("max_connections", max_connections, least=1, optional=True)
-    check_count("workers", workers)
+    check_count("workers", workers, most=MOST_WORKERS)
     check_options(stream_options)
     receiving, sending = directions(framer, send_framer)
     service = Service(
@@ -172,8 +175,9 @@ def check_handler(handler: object) -> None:
     if not callable(handler) or isinstance(handler, type):
         swapped = "; the handler comes first, then the URL" if isinstance(handler, str | tuple) else ""
         raise TypeError(f"handler is {handler!r}; it must be a function that takes a stream{swapped}")
-    if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
-        raise TypeError(f"handler {name} has a yield, so a call runs nothing of it; use stream.send")
+    for function in (handler, handler.__call__):  # of an object
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(f"handler {name} has a yield, so a call runs nothing of it; use stream.send")
     try:
         inspect.signature(handler).bind(None)
     except ValueError:  # a built-in function may have no signature

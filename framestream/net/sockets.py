@@ -272,10 +272,13 @@ class Acceptor:
         self._room = room
         self._closed = False
         self._stops: list[Callable[[], object]] = []  # while it accepts: a function for each socket that ends it
+        self._retry: asyncio.TimerHandle | None = None
 
     def notify(self) -> None:
         """Accept from now on, if there is room; call it again after a connection has ended."""
         if not self._closed and not self._stops and self._room() > 0:
+            if self._retry is not None:
+                self._retry.cancel()
             self._stops = [self._watch(sock) for sock in self._sockets]
 
     def _watch(self, sock: socket.socket) -> Callable[[], object]:
@@ -322,7 +325,7 @@ class Acceptor:
                 if error.errno in _GONE:
                     continue
                 self._stop()
-                self._loop.call_later(ACCEPT_PAUSE, self.notify)
+                self._retry = self._loop.call_later(ACCEPT_PAUSE, self.notify)
                 self._on_failure(error)
                 return
             self._on_connection(*accepted)

@@ -98,13 +98,17 @@ def parse_url(url: str) -> Endpoint:
         raise TypeError(f"url is {url!r}; it must be text, such as 'tcp://HOST:PORT'")
     if "\0" in url:  # the system would take what is before it
         raise AddressError(f"a NUL character in {url!r}", url=url)
+    try:
+        os.fsencode(url)
+    except UnicodeEncodeError as error:
+        raise AddressError(f"{url!r} is not text that the system can be given: {error.reason}", url=url) from error
     if url.startswith(("/", "./", "../")):
         return _path_endpoint(url)
     scheme, colon, rest = url.partition(":")
     parse = _SCHEMES.get(scheme)
     if not colon or parse is None:
-        meant = re.fullmatch(r"(?:[a-z]+://)?([^/:@]+:[0-9]+)/?", url)
-        hint = f"; did you mean 'tcp://{meant[1]}'?" if meant else ""
+        meant = re.fullmatch(r"(?:(https|wss|ssl|mqtts|rediss|amqps)://|[a-z]+://)?([^/:@]+:[0-9]+)/?", url)
+        hint = f"; did you mean '{'tls' if meant[1] else 'tcp'}://{meant[2]}'?" if meant else ""
         raise AddressError(f"{url!r} begins with none of the schemes {', '.join(_SCHEMES)}{hint}", url=url)
     return parse(rest, url)
 
@@ -130,7 +134,9 @@ def _tcp(_: str, url: str) -> Tcp:
         host.encode("idna")  # what cannot be a host name, the resolver would not even be asked for
     except ValueError as error:
         raise AddressError(f"{url!r}: {describe_os_error(error)}; {form}", url=url) from error
-    if port is None or parts.path.strip("/") or parts.username is not None or parts.query or parts.fragment:
+    # Not all that is written need be in the parts: a line feed, or what is beside brackets, is left out there.
+    written, _, number = url.partition("//")[2].removesuffix("/").lower().rpartition(":")
+    if port is None or written not in (host.lower(), f"[{host.lower()}]") or not number.isdigit():
         what = "no port" if port is None else "more than a host and a port"
         raise AddressError(f"{url!r}: {what}; {form}", url=url)
     return Tcp(host, port, tls=scheme == "tls")

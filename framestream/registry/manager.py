@@ -134,7 +134,7 @@ class PluginManager:
                 raise PluginError(reason) from error
             for plugin in self.matching(requirement.name):
                 allowed = not requirement.specifier
-                with suppress(ValueError):  # older releases of packaging raise it for a version that is none
+                with suppress(ValueError):  # older releases of packaging raise it for what is no version
                     allowed = requirement.specifier.contains(plugin.version, prereleases=True)
                 if not allowed:
                     raise PluginError(f"{text} is required, {plugin.title} is installed", plugin=text)

@@ -25,7 +25,8 @@ from framestream.errors import (
     check_count,
     check_seconds,
     counted,
-    describe_error,
+    describe_os_error,
+    printable,
 )
 from framestream.framer import Framer, ReadCondition, check_condition
 from framestream.framers.amounts import Available, Exactly
@@ -629,7 +630,12 @@ class IOStream(Generic[F]):
         if self.half_open is None:
             self.half_open = False
         if self._end is None:
-            await self.callbacks.wait_closed(self.watch_for_end)
+            waiter = self.callbacks.wait()
+            try:
+                self.watch_for_end()
+                await waiter
+            finally:
+                self.callbacks.forget(waiter)
 
     def watch_for_end(self) -> None:
         """Notice the end of the stream without a read, if a callback or task waits for it."""
@@ -734,9 +740,10 @@ class IOStream(Generic[F]):
         except (StreamClosed, StreamTimeout):
             pass
         finally:
+            self.close()
             if discarding is not None:
                 discarding.cancel()
-            self.close()
+                await asyncio.wait([discarding])  # until then its read keeps others out
 
     async def _has_unread(self) -> bool:
         # A system that closes a connection over unread bytes, or receives more of them, resets it,
@@ -854,7 +861,7 @@ class IOStream(Generic[F]):
             events.frame_received(stream=self, condition=condition, frame=frame)
 
     def log_problem(self, problem: Problem, error: BaseException) -> None:
-        """Log the reason for closing or skipping: one line on the logger ``framestream``.
+        """Log the reason for closing or skipping: one line with the peer on the logger ``framestream``.
 
         A subclass may log elsewhere, or in other words. It must not raise.
 
@@ -867,10 +874,12 @@ class IOStream(Generic[F]):
             error: the exception at hand.
         """
         level, text = _LINES[problem]
+        if isinstance(error, StreamTimeout):
+            level = logging.INFO  # a slow peer is no fault of this program
         # Only a callback's error comes with its traceback, since only that is a bug.
         trace = error if problem == "callback" else None
-        what = describe_error(error) if trace is None else type(error).__name__
-        logger.log(level, text, what, exc_info=trace, extra=self.log_fields)
+        what = describe_os_error(error) if trace is None else type(error).__name__
+        logger.log(level, f"%s: {text}", printable(self.peer), what, exc_info=trace, extra=self.log_fields)
 
     @property
     def log_fields(self) -> dict[str, Any]:

@@ -103,10 +103,12 @@ class PipeTransport(PolledTransport):
 
     def __init__(self, read_fd: int | None, write_fd: int | None = None, *, raw: bool = False) -> None:
         super().__init__()
-        descriptors = {fd for fd in (read_fd, write_fd) if fd is not None}
+        descriptors = dict.fromkeys(fd for fd in (read_fd, write_fd) if fd is not None)  # each once
         for fd in descriptors:
             _check_open(fd)
-        self._give_back = {fd: finalize(self, take_over(fd, raw=raw)) for fd in descriptors}
+        with ExitStack() as unless_taken:
+            self._give_back = {fd: unless_taken.callback(finalize(self, take_over(fd, raw=raw))) for fd in descriptors}
+            unless_taken.pop_all()
         self.read_fd = read_fd
         self.write_fd = write_fd
         self._always: dict[Kind, Readiness] = {}  # descriptors without polling, which never block
