@@ -87,7 +87,6 @@ def test_a_framer_of_a_plugin_of_this_project_that_is_missing_names_what_to_inst
     "cut loud -o text",
     "check loud",
     "framers",
-    "framers --levels",
     "framers loud",
     "plugins",
     "plugins check",
@@ -275,9 +274,19 @@ def test_a_framer_that_cannot_be_rated_or_needs_an_option_is_told_and_has_no_lev
     installed.install("acme-odd", odd, "odd")
     needy = UPTO.replace("upto", "needy").replace("keep: bool = False", "end: bytes")
     installed.install("acme-needy", needy, "needy")
-    installed.install("acme-upto", UPTO, "upto")
+    installed.install("acme-upto", "print('hello')\n" + UPTO, "upto")
     told = needy.replace("needy", "told") + "    Upto.example_spec = 'told:x'\n"
     installed.install("acme-told", told, "told")
+    printed = framestream("framers", "--levels")
+    assert (0, 1) == (printed.out.count("hello"), printed.err.count("hello"))
+    listed = dict(line.split(maxsplit=1) for line in printed.out.splitlines())
+    expected = {
+        "line": "level 1: Lines",
+        "odd": "no level (cannot be tried: ZeroDivisionError",
+        "needy": "no level (it needs end): ",
+        "told": "level 1: ",
+    }
+    assert [name for name, text in expected.items() if not listed[name].startswith(text)] == []
     assert "  wrong: odd: cannot be tried: ZeroDivisionError" in framestream("plugins", "check", "odd").out
     assert framestream("plugins", "check", "needy")[:2] == (
         0,
@@ -286,14 +295,6 @@ def test_a_framer_that_cannot_be_rated_or_needs_an_option_is_told_and_has_no_lev
     )
     printed = framestream("plugins", "check", "told").out
     assert "  told: level 1 of 4" in printed
-    listed = dict(line.split(maxsplit=1) for line in framestream("framers", "--levels").out.splitlines())
-    expected = {
-        "line": "level 1: Lines",
-        "odd": "no level (cannot be tried: ZeroDivisionError",
-        "needy": "no level (it needs end): ",
-        "told": "level 1: ",
-    }
-    assert [name for name, text in expected.items() if not listed[name].startswith(text)] == []
 
 
 def test_everything_that_is_wrong_with_plugins_is_named(framestream, installed, monkeypatch):

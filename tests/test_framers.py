@@ -25,7 +25,7 @@ from framestream.framers import BUILT_IN, Interned
 from framestream.framers.amounts import Available, Exactly, UntilClose
 from framestream.framers.choice import FirstOf, When
 from framestream.framers.combined import Sequence
-from framestream.framers.delimiter import Delimiter
+from framestream.framers.delimiter import Delimiter, Line
 from framestream.framers.length_prefix import LengthPrefix
 from framestream.framers.msgpack import Msgpack
 from framestream.testing import chunkings, conformance_checks
@@ -88,6 +88,15 @@ def test_an_exact_framer_finds_the_next_frame_from_any_place(data: st.DataObject
     start, step = data.draw(st.integers(1, len(stream))), data.draw(st.none() | st.integers(1, 5))
     place = find_start(framer, stream, start, step=step)
     check_exact(framer, stream, read_whole(framer, stream), start, place)
+
+
+def test_what_may_begin_a_frame_of_several_framings_is_likely_if_all_of_them_say_so() -> None:
+    lines, pieces = Line(None), Delimiter(b";")
+    both = FirstOf(When(b"<", lines), pieces)
+    assert (both.synchronises, both.lookbehind, FirstOf(lines).synchronises) == ("likely", 2, "exact")
+    for step in (1, 3, None):
+        assert [find_start(both, b"a;b\n<c\n", start, step=step) for start in (1, 3, 5)] == [2, 4, 7]
+    assert FirstOf(When(b"<", lines), LengthPrefix()).synchronises is None
 
 
 # What is read

@@ -178,6 +178,17 @@ async def test_a_read_that_needs_more_than_the_buffer_may_hold_closes_the_stream
 
 
 @once
+async def test_leaving_a_loop_over_frames_puts_back_what_was_cut_ahead():
+    client, server = memory_stream_pair()
+    await client.write(b"a\n" * 50 + b"b\nc\nd\n" * 20)
+    async for line in server.frames(Line()):
+        if line == "b":
+            break
+    assert b"c\nd" == await server.read_bytes(3)
+    assert "" == await server.read(Line())
+
+
+@once
 async def test_nothing_keeps_a_frame_that_its_reader_has_dropped():
     # Not even for the rest of a wake-up: the next large frame finds the memory of this one free.
     class Word(str):

@@ -26,6 +26,7 @@ from framestream import (
     Available,
     Delimiter,
     Exactly,
+    IncompleteFrame,
     IOStream,
     LengthPrefix,
     Line,
@@ -459,3 +460,22 @@ async def test_no_weather_changes_frames(wire, frames):
     ending = asyncio.ensure_future(client.aclose(timeout=None))
     assert frames == [frame async for frame in server.frames()]
     await ending
+
+
+@once
+@pytest.mark.parametrize("error", [None, ConnectionResetError(104, "reset")], ids=["end", "reset"])
+@pytest.mark.parametrize("framer", [LengthPrefix(2), Delimiter(b";"), Msgpack()], ids=str)
+async def test_a_cut_at_every_byte_gives_every_whole_frame_and_tells_the_rest(framer, error):
+    data = wire(framer, b"first", b"other")
+    for at in range(len(data)):
+        client, server = memory_stream_pair(Wire(end=at, error=error))
+        client.write(data)
+        frames = []
+        [told] = await asyncio.gather(by_iteration(server, framer, frames.append), return_exceptions=True)
+        assert [b"first"] * (2 * at >= len(data)) == frames
+        if error:
+            assert error is told.real_error is server.error
+        else:
+            assert isinstance(told, IncompleteFrame if at % (len(data) // 2) else type(None))
+        assert server.closed()
+        client.close()

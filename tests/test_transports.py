@@ -256,6 +256,17 @@ async def test_receive_now_pushes_inside_the_call_where_that_is_possible(kind):
         await until(lambda: right.data.endswith(b"!" * 50_000))
 
 
+@on_loops(["transports loop-unix", "asyncio unix"])
+async def test_what_a_socket_does_not_take_is_not_taken_at_the_next_try_either(kind):
+    async with sides(kind) as (left, _):
+        with pytest.raises(BlockingIOError):
+            while True:
+                left.transport.send([LARGE])
+        for _ in range(3):
+            refused(BlockingIOError, left.transport.send, [LARGE])
+            await passes(10)
+
+
 @every
 async def test_closing_drops_what_the_peer_does_not_take_and_watches_no_longer(kind):
     async with sides(kind) as (left, right):

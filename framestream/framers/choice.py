@@ -102,6 +102,8 @@ class FirstOf(Framer[T]):
     alternative that has not refused the first 64 bytes is chosen, and its later refusal is final. `When`
     chooses by its first bytes alone. A frame truncated at the limit is a `PayloadError`.
 
+    If all alternatives tell where their frames may begin, the nearest of those places is a likely start.
+
     The limit is the largest of the alternatives', if all have one. Writing takes the first alternative
     that accepts the frame and would be chosen when it is read back.
     """
@@ -119,12 +121,16 @@ class FirstOf(Framer[T]):
             check_condition(alternative, "alternative")
         limits = [alternative.max_size for alternative in alternatives]
         known = [limit for limit in limits if limit is not None]
+        worth = [alternative.synchronises for alternative in alternatives]
         sniffed = 0 if all(isinstance(each, When) for each in alternatives[:-1]) else _SNIFFED
         self.__dict__.update(
             alternatives=alternatives,
             max_size=max(known) if len(known) == len(limits) else None,
             overhead=max(sniffed, *(each.overhead for each in alternatives)),
             can_be_empty=any(each.can_be_empty for each in alternatives),
+            # The bytes that begin a frame of one may be inside a frame of another.
+            synchronises=worth[0] if len(worth) == 1 else "likely" if all(worth) else None,
+            lookbehind=max(each.lookbehind for each in alternatives),
             _fitting={},
         )
 
@@ -150,6 +156,15 @@ class FirstOf(Framer[T]):
     def split(self, window: Window) -> tuple[list[T], int]:
         """Cut every whole frame, up to one that `find` has more to say about."""
         return split_by(self._whole, window)
+
+    def find_start(self, window: Window) -> int | NeedMore:
+        """Return the nearest of the places where the alternatives' frames may begin."""
+        found = [alternative.find_start(window) for alternative in self.alternatives]
+        places = [place for place in found if isinstance(place, int)]
+        searched = min((more.resume or window.start for more in found if isinstance(more, NeedMore)), default=None)
+        if searched is None or (places and min(places) <= searched):
+            return min(places)
+        return NeedMore(resume=searched)
 
     def _whole(self, data: bytes, at: int, inner: Window) -> tuple[T, int] | None:
         inner.start = at

@@ -630,7 +630,12 @@ class IOStream(Generic[F]):
         if self.half_open is None:
             self.half_open = False
         if self._end is None:
-            await self.callbacks.wait_closed(self.watch_for_end)
+            waiter = self.callbacks.wait()
+            try:
+                self.watch_for_end()
+                await waiter
+            finally:
+                self.callbacks.forget(waiter)
 
     def watch_for_end(self) -> None:
         """Notice the end of the stream without a read, if a callback or task waits for it."""
@@ -870,7 +875,7 @@ class IOStream(Generic[F]):
         """
         level, text = _LINES[problem]
         if isinstance(error, StreamTimeout):
-            level = logging.INFO  # a slow peer is nobody's fault here
+            level = logging.INFO  # a slow peer is no fault of this program
         # Only a callback's error comes with its traceback, since only that is a bug.
         trace = error if problem == "callback" else None
         what = describe_os_error(error) if trace is None else type(error).__name__
