@@ -227,14 +227,14 @@ async def connect_process(
     program = Program(argv[0]) if can_watch_descriptors() else LoopPipes(argv[0])
     run = asyncio.get_running_loop().subprocess_exec
 
-    async def start(**pipes: int) -> None:
-        process, _ = await run(lambda: program, *argv, stderr=stderr, cwd=cwd, env=env, **pipes)
+    async def start(stdin: int, stdout: int) -> None:
+        process, _ = await run(lambda: program, *argv, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env)
         program.connection_made(process)
 
     transport: Transport
     try:
         if isinstance(program, LoopPipes):
-            await start(stdin=PIPE, stdout=PIPE)
+            await start(PIPE, PIPE)
             transport = program
         else:
             transport = OurPipes(*await _start_on_pipes(start), program)
@@ -248,7 +248,7 @@ async def connect_process(
         raise
 
 
-async def _start_on_pipes(start: Callable[..., Awaitable[object]]) -> tuple[int, int]:
+async def _start_on_pipes(start: Callable[[int, int], Awaitable[object]]) -> tuple[int, int]:
     """Start a program on pipes of ours; return the descriptors to read and write."""
     with ExitStack() as theirs, ExitStack() as unless_started:
         their_input, our_output = os.pipe()
@@ -257,6 +257,6 @@ async def _start_on_pipes(start: Callable[..., Awaitable[object]]) -> tuple[int,
         our_input, their_output = os.pipe()
         theirs.callback(os.close, their_output)
         unless_started.callback(os.close, our_input)
-        await start(stdin=their_input, stdout=their_output)
+        await start(their_input, their_output)
         unless_started.pop_all()
     return our_input, our_output
