@@ -1214,17 +1214,23 @@ class FrameDecoder:
         if len(head) - start > most:
             # The window is never larger than the limit, so no `split` needs to check it.
             data, at, last = head[start : start + most], 0, False
+        frames: Any
+        end: Any
         try:
             frames, end = condition.split(Window(data, at, eof=last))
         except FAULTS:  # perhaps from `decode`, and its frame is unknown
             frames, end = [], at
+        if not (isinstance(frames, list) and isinstance(end, int)):
+            frame.condition = condition
+            kinds = f"{type(frames).__name__} and {type(end).__name__}"
+            frame.fault(f"split returned {kinds}, not a list of frames and an index")
         if not at <= end <= len(data) or bool(frames) != (end > at):
             where = f"{counted(len(frames), 'frame')} up to {end}, of data from {at} to {len(data)}"
             frame.condition = condition
             frame.fault(f"split returned {where}")
         if not frames:
             self._ripe = self._cut + _RUN  # not worth trying again at once
-            return frames
+            return []
         end += start - at
         self._batch = Batch(condition, buffer, end, len(frames), limit, last)
         self._cut += len(frames)
@@ -1232,7 +1238,7 @@ class FrameDecoder:
         self._quota = max(self._quota, min(2 * most, _MOST_AHEAD))
         self._size = (end - start) // len(frames)
         buffer.advance(end - start)
-        return frames
+        return frames  # type: ignore[no-any-return]  # it is a list, as was checked
 
     def _follow(self) -> Batch:
         # The cursor of the batch, moved to the frame delivered last.

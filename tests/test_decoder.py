@@ -463,6 +463,10 @@ def test_a_broken_framer_is_named_and_stays_broken(answer: Any, complaint: str) 
 @pytest.mark.parametrize(("answer", "complaint"), [
     (([], 3), "split returned 0 frames up to 3, of data from 0 to 6"),
     (([b"x"], 0), "split returned 1 frame up to 0, of"),
+    (((b"x",), 3), "split returned tuple and int, not a list of frames and an index"),
+    ((iter([b"x"]), 3), "split returned list_iterator and int, not"),
+    (([b"x"], b"rest"), "split returned list and bytes, not"),
+    (([b"x"], None), "split returned list and NoneType, not"),
     (([b"x"], 7), "1 frame up to 7, of"),
     (KeyError("x"), ""),
 ])  # fmt: skip
