@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from framestream import (
+    EncodeError,
     FramerContractError,
     FramestreamError,
     FrameTooLarge,
@@ -12,10 +13,23 @@ from framestream import (
     IncompleteFrame,
     PayloadError,
     PluginError,
+    SpecError,
+    StreamBusy,
     StreamClosed,
     UnknownFramerError,
 )
 from framestream.errors import describe_error, printable
+
+
+def test_errors_are_caught_by_their_kind() -> None:
+    for base, kinds in {
+        FramingError: (FrameTooLarge, IncompleteFrame),
+        ValueError: (EncodeError, SpecError),
+        LookupError: (UnknownFramerError,),
+        SpecError: (UnknownFramerError,),
+        FramestreamError: (StreamBusy, StreamClosed, FramingError, PayloadError, EncodeError, SpecError, PluginError),
+    }.items():
+        assert [kind for kind in kinds if not issubclass(kind, base)] == []
 
 
 @pytest.mark.parametrize(
