@@ -48,8 +48,9 @@ class FramestreamError(Exception):
     """The base of every exception that framestream raises on purpose. Each can be pickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exception's own `__reduce__` would call the class with the message alone.
-        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # not in typeshed
+        # Exception's own `__reduce__` would call the class with the message alone, and OSError's `__new__` drops it.
+        state = {**self.__dict__, "args": self.args}
+        return copyreg.__newobj__, (type(self),), state  # type: ignore[attr-defined]  # not in typeshed
 
 
 class _Placed(FramestreamError):

@@ -37,6 +37,7 @@ from framestream import (
     FixedLength,
     Framer,
     FramerContractError,
+    FrameTooLarge,
     FramingError,
     IncompleteFrame,
     LengthPrefix,
@@ -73,7 +74,7 @@ from framestream.archives import (
 )
 from framestream.archives.files import Compressed
 from framestream.archives.index import Marks
-from framestream.framer import Decode, ValueSpan
+from framestream.framer import PADDING, Decode, ValueSpan
 from framestream.testing.streams import check_division
 from framestream.testing.suite import cut_at
 
@@ -136,6 +137,26 @@ def test_splits_give_what_the_whole_gives(name: str, seed: int, borders: list[in
     check_division(framer, cut_at(data, borders), step=7, limit=LIMIT)
 
 
+class Closed(Framer[bytes]):
+    """Frames of two bytes, and spaces; a full stop ends the last one, after which there may be others."""
+
+    def find(self, window: Window) -> ValueSpan | NeedMore:
+        start = window.start
+        if window.data[start : start + 1] == b" ":
+            return start, start + 1, start + 1, PADDING
+        frame = window.data[start : start + 2]
+        if len(frame) < 2:
+            return NeedMore(2)
+        return start, start + 2, start + 2, Decode(bytes, final=frame.endswith(b"."))
+
+    def encode(self, frame: bytes) -> bytes:
+        return frame
+
+
+def test_what_is_wrong_at_the_end_of_a_file_is_that_of_its_last_frame() -> None:
+    assert check_division(Closed(), [b"a,b", b","]).events[-1].kind == "IncompleteFrame"
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "file"
@@ -156,9 +177,10 @@ def numbers_of(reader: Reader) -> list[int]:
 @pytest.mark.parametrize("name", ["msgpack", "prefix", "overlapping"])
 def test_processes_give_the_results_in_order_and_print_elsewhere(path: Path, name: str, capfd: Any) -> None:
     data, framer = fill(path, name)
-    results = [offset for offsets in process(plan(path, framer, parts=5), numbers_of, jobs=2) for offset in offsets]
-    assert results == [record.offset for record in whole(data, framer)]
+    results = process(plan(path, framer, parts=5), numbers_of, jobs=2)
+    assert [*chain.from_iterable(results)] == [record.offset for record in whole(data, framer)]
     out, err = capfd.readouterr()
+    assert (results.walked_twice > 0) == ("printed" in out)
     # A split that was guessed wrong is done again here.
     assert out.count("printed") < 5 <= err.count("printed")
 
@@ -239,6 +261,23 @@ def test_processes_are_copies_of_a_program_with_one_thread_and_end_with_it(path:
         assert told.count(b"Traceback") == (how == "interrupted")
 
 
+AGAIN = """
+from framestream.archives import plan, process
+def count(reader):
+    reader.drain()
+    return reader.count
+for _ in range(9):
+    print(sum(process(plan({path!r}, {spec!r}, parts=2), count, jobs=2)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux only")
+def test_threads_of_the_call_before_do_not_count(path: Path) -> None:
+    data, framer = fill(path, "fixed")
+    command = [sys.executable, "-c", AGAIN.format(path=str(path), spec=str(framer))]
+    assert subprocess.check_output(command).split() == [b"%d" % (len(data) // 7)] * 9
+
+
 def test_splits_are_small_values_that_can_be_pickled(path: Path) -> None:
     data, framer = fill(path, "line")
     splits = plan(path, framer, parts=3)
@@ -262,12 +301,24 @@ def test_a_split_whose_first_frame_is_a_guess_is_not_read(path: Path) -> None:
         list(plan(path, framer, parts=2)[1].frames())
 
 
-def test_a_split_is_walked_again_only_until_both_chains_meet() -> None:
-    first, second = divide(InMemory(b"\2\1\1" * 1000), LengthPrefix(1), 1500)
-    wrong = replace(second, first=1501)
+@pytest.mark.parametrize(
+    ("frames", "guess", "walked"), [(b"\2\1\1", 1501, 3), (b"\2\1\1", 1503, 3), (b"\2\2\2", 1501, 1500)]
+)
+def test_a_split_is_walked_again_only_until_both_chains_meet(frames: bytes, guess: int, walked: int) -> None:
+    first, second = divide(InMemory(frames * 1000), LengthPrefix(1), 1500)
+    wrong = replace(second, first=guess)
     stitched = stitch([first, second], map=lambda walk, splits: [walk(first), walk(wrong)])
     assert [split.first for split in stitched.splits] == [0, 1500]
-    assert stitched.walked_twice == 3
+    assert stitched.walked_twice == walked
+
+
+def test_each_file_begins_anew(tmp_path: Path) -> None:
+    contents = {"one": b"\1a\1b\1", "two": b"\1c" * 100}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    torn, *others = stitch(plan(map(tmp_path.joinpath, contents), LengthPrefix(1), size=100)).splits
+    assert until_error(torn.frames())[:-1] == [b"a", b"b"]
+    assert [frame for split in others for frame in split.frames()] == [b"c"] * 100
 
 
 def test_chains_in_another_order_are_refused_for_they_would_lose_frames() -> None:
@@ -305,6 +356,14 @@ def test_an_error_in_a_frame_that_is_skipped_is_that_of_its_split() -> None:
 
     reason = "frame ends with b';' where b',' is expected"
     assert list(process(splits, read, jobs=1)) == [[0, (FramingError, reason, 13)]]
+
+
+def test_a_frame_that_is_truncated_counts_once() -> None:
+    data = b"\1a\5large\1b"
+    reader = Split(InMemory(data), LengthPrefix(1, max_size=3), 0, len(data)).read()
+    pieces = reader.pieces(in_batches=False, on_oversize="truncate")
+    assert [frame for frames, _ in pieces for frame in frames] == [b"a", b"lar", b"b"]
+    assert (reader.count, reader.bad) == (3, 1)
 
 
 # Files that are not what they were
@@ -379,7 +438,7 @@ def test_a_place_is_kept_for_each_64_kib_so_that_no_more_is_cut_for_one_frame(fr
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-@pytest.mark.parametrize("name", ["prefix", "msgpack", "line"])
+@pytest.mark.parametrize("name", ["prefix", "msgpack", "line", "too large"])
 def test_an_index_gives_every_frame_by_its_number(path: Path, name: str, jobs: int) -> None:
     data, framer = fill(path, name, times=300)
     records = whole(data, framer)
@@ -395,7 +454,7 @@ def test_an_index_gives_every_frame_by_its_number(path: Path, name: str, jobs: i
         if records[number].error is None:
             assert archive[number] == frames[number]
         else:
-            with pytest.raises(PayloadError, match=rf"frame at offset {records[number].offset} of {path}"):
+            with pytest.raises((PayloadError, FrameTooLarge), match=rf"at offset {records[number].offset} of {path}"):
                 archive[number]
     with pytest.raises(IndexError, match=f"frame {len(frames)} of an archive of {len(frames)} frames"):
         archive[len(frames)]
@@ -403,7 +462,7 @@ def test_an_index_gives_every_frame_by_its_number(path: Path, name: str, jobs: i
         with pytest.raises(TypeError, match=f"'{type(wrong).__name__}' object cannot be interpreted as an integer"):
             archive[wrong]  # type: ignore[call-overload]
     assert len(pickle.dumps(archive)) == len(pickled)
-    if name != "line":
+    if name not in ("line", "too large"):
         assert archive[2:4] == archive.__getitems__([2, 3]) == frames[2:4]
         assert list(archive) == frames
         assert all(split.is_exact for split in plan(path, framer, parts=4))
@@ -485,6 +544,18 @@ def test_what_is_written_is_read_back_with_its_index(path: Path) -> None:
     assert list(Archive(path, PREFIX)) == frames
     assert Archive(path, PREFIX)[2999] == frames[2999]
     assert sorted(child.name for child in path.parent.iterdir()) == ["file", "file.fsindex"]
+
+
+def test_what_is_written_does_not_wait_in_memory(path: Path) -> None:
+    sizes = []
+
+    def frames() -> Iterator[bytes]:
+        for _ in range(9):
+            yield bytes(60_000)
+            sizes.append(path.with_name(".file.partial").stat().st_size)
+
+    write(path, frames(), PREFIX)
+    assert max(sizes) > 1 << 18
 
 
 def test_a_file_that_cannot_be_finished_is_not_there(path: Path) -> None:
@@ -616,24 +687,14 @@ def test_nothing_is_appended_that_would_be_joined_to_the_last_frame(
     assert append(path, [], framer) == 0
 
 
-class Closed(Framer[bytes]):
-    """Frames of two bytes; a full stop ends the last one, after which there may be others."""
-
-    def find(self, window: Window) -> ValueSpan | NeedMore:
-        start = window.start
-        frame = window.data[start : start + 2]
-        if len(frame) < 2:
-            return NeedMore(2)
-        return start, start + 2, start + 2, Decode(bytes, final=frame.endswith(b"."))
-
-    def encode(self, frame: bytes) -> bytes:
-        return frame
-
-
 def test_the_end_of_a_file_may_lie_in_the_frames_to_come(path: Path) -> None:
     assert append(path, [b"a,", b"b."], Closed()) == 2
     assert append(path, [b"c,", b"d."], Closed()) == 2
     assert list(Archive(path, Closed())) == [b"a,", b"b.", b"c,", b"d."]
+
+
+def test_a_file_that_begins_with_padding_is_not_walked_twice() -> None:
+    assert stitch(divide(InMemory(b"  a,b."), Closed(), 100)).walked_twice == 0
 
 
 def test_what_would_be_torn_again_is_not_cut_off(path: Path) -> None:
@@ -873,6 +934,15 @@ def test_a_store_that_refuses_what_is_written_is_told_with_the_url(monkeypatch: 
     assert not memory.MemoryFileSystem().exists("/store/full.bin")
 
 
+def test_a_frame_without_an_encoding_is_told_even_if_a_store_refuses_what_was_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    memory = pytest.importorskip("fsspec.implementations.memory")
+    monkeypatch.setattr(memory.MemoryFile, "discard", lambda file: {}[1])
+    with pytest.raises(EncodeError):
+        write("memory://store/refused.bin", [b"one", "two"], PREFIX)
+
+
 def test_a_frame_by_its_number_takes_one_request_and_a_compressed_file_few(monkeypatch: pytest.MonkeyPatch) -> None:
     store = pytest.importorskip("fsspec").filesystem("memory")
     ask, asked = type(store).cat_file, []
@@ -1018,6 +1088,14 @@ def test_a_framer_that_finds_no_place_is_at_fault(answer: Any, reason: str) -> N
     split = Split(InMemory(bytes(1000), step=100), Starts(answer), 500, 1000)
     with pytest.raises(FramerContractError, match=reason):
         list(split.frames())
+
+
+def test_a_framer_that_never_finds_a_place_is_not_given_all_of_a_file() -> None:
+    asked: list[int] = []
+    starts = Starts(lambda window: asked.append(len(window.data)) or NeedMore())
+    with pytest.raises(FramerContractError, match=r"find_start wants more than \d+ bytes"):
+        list(Split(InMemory(bytes(40 << 20), step=1 << 23), starts, 1, 40 << 20).frames())
+    assert asked[-1] <= 24 << 20
 
 
 class Dripping(InMemory):

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 
 from framestream import (
+    AddressError,
+    BufferFull,
+    ConnectError,
+    ConnectTimeout,
     EncodeError,
     FramerContractError,
     FramestreamError,
@@ -16,7 +23,9 @@ from framestream import (
     SpecError,
     StreamBusy,
     StreamClosed,
+    StreamTimeout,
     UnknownFramerError,
+    WorkerError,
 )
 from framestream.errors import describe_error, printable
 
@@ -64,6 +73,31 @@ def test_errors_are_caught_by_their_kind() -> None:
 )
 def test_an_error_reads_as_one_clause(error: FramestreamError, text: str) -> None:
     assert str(error) == text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FrameTooLarge(limit=5, size=9),
+        IncompleteFrame(received=3),
+        PayloadError("bad", payload=b"x"),
+        EncodeError("bad"),
+        SpecError("bad", spec="x"),
+        UnknownFramerError("x", available=("y",)),
+        AddressError("bad", url="x"),
+        ConnectError("refused", url="tcp://x", attempts=(("x", ValueError()),)),
+        ConnectTimeout("no answer"),
+        StreamTimeout("too slow", peer="x"),
+        BufferFull("full", size=2, limit=1),
+        WorkerError("died"),
+        PluginError("no module", plugin="acme"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_that_is_copied_or_comes_from_another_process_is_the_same(error: FramestreamError) -> None:
+    for twin in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert (type(error), str(error), error.args) == (type(twin), str(twin), twin.args)
+        assert repr(vars(error)) == repr(vars(twin))
 
 
 def test_what_a_stranger_says_is_shown_without_reaching_the_terminal() -> None:

@@ -87,6 +87,16 @@ async def test_no_more_than_so_many_requests_are_under_way():
 
 
 @once
+async def test_the_time_for_a_request_includes_the_wait_for_its_turn():
+    client, _ = pair()
+    async with Requests(client, id_of, most=1, timeout=0.01) as requests:
+        first = await begun(requests.ask(request("slow"), timeout=60))
+        await raised(StreamTimeout, requests.ask, request("waits"))
+        assert not first.done()
+        first.cancel()
+
+
+@once
 async def test_a_request_that_is_cancelled_or_too_slow_costs_the_others_nothing():
     client, server = pair()
     late = []

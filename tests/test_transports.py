@@ -256,6 +256,17 @@ async def test_receive_now_pushes_inside_the_call_where_that_is_possible(kind):
         await until(lambda: right.data.endswith(b"!" * 50_000))
 
 
+@on_loops(["transports loop-unix", "asyncio unix"])
+async def test_what_a_socket_does_not_take_is_not_taken_at_the_next_try_either(kind):
+    async with sides(kind) as (left, _):
+        with pytest.raises(BlockingIOError):
+            while True:
+                left.transport.send([LARGE])
+        for _ in range(3):
+            refused(BlockingIOError, left.transport.send, [LARGE])
+            await passes(10)
+
+
 @every
 async def test_closing_drops_what_the_peer_does_not_take_and_watches_no_longer(kind):
     async with sides(kind) as (left, right):
@@ -549,9 +560,11 @@ async def test_a_pipe_that_is_only_written_is_watched_no_longer_after_its_end():
 
 
 async def test_an_error_of_a_descriptor_is_a_lost_connection(tmp_path):
-    side = Side(PipeTransport(os.open(tmp_path, os.O_RDONLY)), reads=True)
-    assert [IsADirectoryError] == list(map(type, await side.end()))
-    side.transport.close()
+    # The first page of a process cannot be read (EIO), like a bad sector; only of a terminal is that the end.
+    for path, error in ((tmp_path, errno.EISDIR), ("/proc/self/mem", errno.EIO)):
+        side = Side(PipeTransport(os.open(path, os.O_RDONLY)), reads=True)
+        assert [error] == [getattr(told, "errno", told) for told in await side.end()]
+        side.transport.close()
     for fds in (1 << 20, None), (None, 1 << 20):
         refused(OSError, PipeTransport, *fds, match="Bad file descriptor")
 

@@ -23,7 +23,7 @@ import click
 
 import framestream
 from framestream import EncodeError, FramestreamError, FramingError, PayloadError
-from framestream.cli import options
+from framestream.cli import CLOSED_PIPE, options
 from framestream.cli.connect import LoopPrinter, good_frames, opened
 from framestream.cli.output import complain, report, report_skipped, to_bytes, to_json
 from framestream.errors import counted, describe_error, describe_os_error
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from framestream import IOStream
 
 Command = tuple[str, ...]
+
+_READER_IS_GONE: Final = getattr(signal, "SIGPIPE", signal.SIGTERM)  # sent by whatever process finds out
 
 
 def command(text: str) -> Command:
@@ -81,9 +83,7 @@ def command(text: str) -> Command:
     "--notice", type=options.seconds, default=0, help="Seconds to go on accepting, not ready, before draining."
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log connections that end badly.")
-def serve(
-    url: str, spec: str, echo: bool, command: Command | None, output: str, verbose: bool, **settings: Any
-) -> None:
+def serve(url: str, spec: str, echo: bool, command: Command | None, output: str, verbose: bool, **settings: Any) -> int:
     """Listen on URL and answer the frames of every connection.
 
     URL is tcp://HOST:PORT (port 0: any that is free), tls://HOST:PORT, unix:PATH, fd:N or systemd:NAME.
@@ -113,7 +113,7 @@ def serve(
     log = logging.getLogger("framestream")
     log.addHandler(_LOG)
     log.setLevel(logging.INFO if verbose else logging.WARNING)
-    asyncio.run(_serve(handler, url, notice, settings))
+    return asyncio.run(_serve(handler, url, notice, settings))
 
 
 def _certificate(url: str, cert: str | None, key: str | None) -> Callable[[], ssl.SSLContext] | None:
@@ -170,21 +170,31 @@ class _Log(logging.Handler):
 _LOG: Final = _Log()
 
 
-async def _serve(handler: Any, url: str, notice: float, settings: dict[str, Any]) -> None:
+async def _serve(handler: Any, url: str, notice: float, settings: dict[str, Any]) -> int:
+    status = 0
+
+    def end(*_: object) -> None:
+        nonlocal status
+        status = CLOSED_PIPE
+        signal.raise_signal(signal.SIGTERM)
+
     async with await opened(framestream.serve(handler, url, **settings)) as server:
         server.close_on(signal.SIGTERM, notice=notice)
+        if _READER_IS_GONE is not signal.SIGTERM:
+            signal.signal(_READER_IS_GONE, end)
         click.echo(f"listening on {server.url}", err=True)
         if server.admin is not None:
             click.echo(f"health and metrics at {server.admin.url}", err=True)
         server.notify_systemd()
         await server.serve_forever()
+    return status
 
 
 # Handlers ---------------------------------------------------------------------------------------------
 
 
 class CannotGoOn(Exception):
-    """A frame has no answer; the connection ends, since the order of answers would be lost."""
+    """A frame has no answer; the connection ends, since the order of answers would be lost. Without text, silently."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +224,8 @@ class Handler:
             async for frame in good_frames(stream.frames(), self.on_payload_error, skip):
                 await self.answer(stream, frame)
         except (FramingError, PayloadError, CannotGoOn) as error:
-            tell(error)
+            if str(error):
+                tell(error)
         finally:
             if skipped > 1:
                 tell(f"skipped {counted(skipped - 1, 'more frame')}")
@@ -249,7 +260,8 @@ class Show(Handler):
             await self._printer.print(stream, frame, stream.peer)
         except OSError as error:
             if isinstance(error, BrokenPipeError):
-                os.kill(self.server, signal.SIGTERM)
+                os.kill(self.server, _READER_IS_GONE)
+                raise CannotGoOn from error
             raise CannotGoOn(f"cannot print: {describe_os_error(error)}") from error
 
 

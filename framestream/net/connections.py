@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from inspect import isawaitable
@@ -326,7 +326,16 @@ class Connections:
             if self._service.balancers is not None:
                 await self._service.balancers.read_header(stream, self._service.handshake_timeout)
             if self._tls is None or await self._shake_hands(stream, self._tls):
-                await self._answer(stream)
+                # Here and in no coroutine of its own, which would cost an idle connection 200 bytes.
+                answer = self._service.handler(stream)
+                if isawaitable(answer):
+                    # A client may end its half and wait for the answer.
+                    stream.half_open = self._service.stream_options.get("half_open")
+                    await answer
+                else:
+                    await stream.wait_closed()
+                    if stream.error is not None:
+                        raise stream.error
                 await stream.aclose(linger=LINGER)
         except asyncio.CancelledError as error:
             if task.cancelling():
@@ -359,21 +368,6 @@ class Connections:
             self._server.log(logging.INFO, f"TLS handshake failed: {reason}", stream)
             return False
         return True
-
-    def _answer(self, stream: IOStream) -> Awaitable[Any]:
-        service = self._service
-        answer = service.handler(stream)
-        if not isawaitable(answer):
-            return self._callbacks_ended(stream)
-        # A client may end its half and wait for the answer.
-        stream.half_open = service.stream_options.get("half_open")
-        return answer
-
-    async def _callbacks_ended(self, stream: IOStream) -> None:
-        """Wait for the end of a stream whose handler left callbacks; raise the error that ended it."""
-        await stream.wait_closed()
-        if stream.error is not None:
-            raise stream.error
 
     # Failures
 

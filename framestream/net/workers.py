@@ -54,8 +54,15 @@ EARLY_DEATH = 5.0
 KILL_DELAY = 10.0
 """Seconds beyond the drain timeout until a worker that does not end is killed."""
 
-# A worker talks with strangers: what it reports is only data here.
-_CONTROL = Mapped[Any](Line(), json.loads, json.dumps)
+
+def _stats(report: str) -> ServerStats | None:
+    # A worker talks with strangers: what it reports is only data here, and a sum is of numbers.
+    counters = json.loads(report)
+    return None if counters is None else ServerStats(**counters).with_streams(())
+
+
+_REPORTS = Mapped(Line(), _stats, json.dumps)
+_REQUESTS = Mapped[Any](Line(), json.loads, json.dumps)
 
 ShutdownRequest = tuple[float, bool]
 """Seconds for connections to finish, and whether to serve the backlog, too; otherwise a successor does."""
@@ -88,7 +95,7 @@ def run(
 async def _serve(
     endpoint: Endpoint, service: Service, sockets: Sequence[socket.socket], socket_to_parent: socket.socket
 ) -> None:
-    control = open_stream(socket_to_parent, framer=_CONTROL)
+    control = open_stream(socket_to_parent, framer=_REQUESTS)
     server = Server(endpoint, replace(service, workers=0), sockets)
     await server.start()
     reports = asyncio.ensure_future(_report(control, server))
@@ -155,7 +162,7 @@ class Worker:
         self.process = spawn.Process(
             target=run, args=(pickled, sockets, theirs, type(loop), plugins_in_use()), name=f"worker of {endpoint}"
         )
-        self._control = open_stream(ours, framer=_CONTROL)
+        self._control = open_stream(ours, framer=_REPORTS)
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until `run` ignores it
         try:
             self.process.start()
@@ -172,13 +179,13 @@ class Worker:
         self.ended = loop.create_task(self._watch(exited))
 
     async def _watch(self, exited: asyncio.Event) -> None:
-        # One whose reports are no counters is let go: it sees the end of the stream, drains and is replaced.
-        with contextlib.closing(self._control), contextlib.suppress(FramestreamError, TypeError):
-            async for report in self._control:
-                if report is None:
+        # One whose reports make no sense is let go: it sees the end of the stream, drains and is replaced.
+        with contextlib.closing(self._control), contextlib.suppress(FramestreamError):
+            async for stats in self._control:
+                if stats is None:
                     self.leaving.set()
                 else:
-                    self.stats = ServerStats(**report).with_streams(())  # a sum, so of numbers
+                    self.stats = stats
                     self._is_ready(True)
         await exited.wait()
         asyncio.get_running_loop().remove_reader(self.process.sentinel)

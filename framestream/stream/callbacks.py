@@ -90,18 +90,19 @@ class Callbacks:
             callback, self.on_close = self.on_close, None
             self.soon(callback)
 
-    async def wait_closed(self, watch: Callable[[], object]) -> None:
-        """Wait until the stream, which is open, is closed; `watch` makes it notice the peer's end."""
+    def wait(self) -> asyncio.Future[None]:
+        """Return a future that is done when the stream, which is open, is closed; see `forget`."""
         # A future each: shielding one for all takes half a KiB more for each connection that waits.
         waiter: asyncio.Future[None] = self._stream.loop.create_future()
         if self._waiters is None:
             self._waiters = []
         self._waiters.append(waiter)
-        try:
-            watch()
-            await waiter
-        finally:
-            self._waiters.remove(waiter)
+        return waiter
+
+    def forget(self, waiter: asyncio.Future[None]) -> None:
+        """Drop the future of a wait that was given up."""
+        assert self._waiters is not None
+        self._waiters.remove(waiter)
 
 
 class CallbackRead(PendingRead):

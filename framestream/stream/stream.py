@@ -630,7 +630,12 @@ class IOStream(Generic[F]):
         if self.half_open is None:
             self.half_open = False
         if self._end is None:
-            await self.callbacks.wait_closed(self.watch_for_end)
+            waiter = self.callbacks.wait()
+            try:
+                self.watch_for_end()
+                await waiter
+            finally:
+                self.callbacks.forget(waiter)
 
     def watch_for_end(self) -> None:
         """Notice the end of the stream without a read, if a callback or task waits for it."""

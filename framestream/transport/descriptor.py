@@ -120,7 +120,7 @@ class PipeTransport(PolledTransport):
         try:
             return os.readv(self.read_fd, [buffer])
         except OSError as error:
-            if error.errno == errno.EIO:
+            if error.errno == errno.EIO and stat.S_ISCHR(os.fstat(self.read_fd).st_mode):
                 return 0
             raise
 
