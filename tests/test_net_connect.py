@@ -348,6 +348,15 @@ async def test_the_loops_own_pipes_to_a_program_push_only_while_that_is_wanted()
     assert not side.data
 
 
+@pytest.mark.asyncio_only
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks are eager from Python 3.12 on")
+async def test_a_program_is_known_when_it_has_started_with_eager_tasks_too():
+    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+    async with await connect_process(["cat"], framer=LINE) as stream:
+        assert f"cat[{stream.pid}]" == stream.peer
+    assert 0 == stream.exit_code
+
+
 @pytest.mark.parametrize("left", [0, 1, 2, 3, 4])
 async def test_a_program_that_cannot_be_started_for_want_of_descriptors_leaves_none_open(left):
     before = open_descriptors()

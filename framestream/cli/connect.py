@@ -111,6 +111,8 @@ async def _send(stream: IOStream, framer: Any, entry: str, complain: Callable[[s
 async def _send_line(stream: IOStream, framer: Any, entry: str, line: str, complain: Callable[[str], object]) -> None:
     """Send the frame that a line stands for: text if the framer takes it, else its UTF-8 bytes."""
     try:
+        if not isinstance(framer, framestream.Framer):
+            raise ValueError(f"{framer} can only read; name a --send-framer")
         frame = _parsed(entry, line)
         try:
             await stream.send(frame, framer)
@@ -128,7 +130,10 @@ async def _send_line(stream: IOStream, framer: Any, entry: str, line: str, compl
 def _parsed(entry: str, line: str) -> Any:
     if entry == "hex":
         return _from_hex(line)
-    return json.loads(line, object_hook=_bytes_of) if entry == "json" else line
+    try:
+        return json.loads(line, object_hook=_bytes_of) if entry == "json" else line
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _bytes_of(value: dict[str, Any]) -> Any:

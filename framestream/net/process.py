@@ -7,7 +7,6 @@ import errno
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
 from subprocess import PIPE
 from typing import IO, Any
 
@@ -42,9 +41,10 @@ class Program(asyncio.SubprocessProtocol):
         self.peer = name
 
     def connection_made(self, transport: Any) -> None:
-        """Store the process; called by the loop."""
-        self.process = transport
-        self.peer += f"[{transport.get_pid()}]"
+        """Store the process; called by the loop, or by `connect_process` if eager tasks make that later."""
+        if self.process is None:
+            self.process = transport
+            self.peer += f"[{transport.get_pid()}]"
 
     def process_exited(self) -> None:
         """Note the end; called by the loop."""
@@ -126,8 +126,9 @@ class LoopPipes(Program, LoopTransport):
 
     def connection_made(self, transport: Any) -> None:
         """Store the process and its pipes; nothing is read yet."""
-        Program.connection_made(self, transport)
-        LoopTransport.connection_made(self, _Pipes(transport))
+        if self.process is None:
+            Program.connection_made(self, transport)
+            LoopTransport.connection_made(self, _Pipes(transport))
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         """Push the program's output, if the sink wants it."""
@@ -224,11 +225,16 @@ async def connect_process(
         raise ValueError("stderr=PIPE would never be read; pass a file or subprocess.DEVNULL")
     check_options({name: value for name, value in stream_options.items() if not name.endswith("framer")})
     program = Program(argv[0]) if can_watch_descriptors() else LoopPipes(argv[0])
-    start = partial(asyncio.get_running_loop().subprocess_exec, lambda: program, *argv, stderr=stderr, cwd=cwd, env=env)
+    run = asyncio.get_running_loop().subprocess_exec
+
+    async def start(stdin: int, stdout: int) -> None:
+        process, _ = await run(lambda: program, *argv, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env)
+        program.connection_made(process)
+
     transport: Transport
     try:
         if isinstance(program, LoopPipes):
-            await start(stdin=PIPE, stdout=PIPE)
+            await start(PIPE, PIPE)
             transport = program
         else:
             transport = OurPipes(*await _start_on_pipes(start), program)
@@ -242,7 +248,7 @@ async def connect_process(
         raise
 
 
-async def _start_on_pipes(start: Callable[..., Awaitable[object]]) -> tuple[int, int]:
+async def _start_on_pipes(start: Callable[[int, int], Awaitable[object]]) -> tuple[int, int]:
     """Start a program on pipes of ours; return the descriptors to read and write."""
     with ExitStack() as theirs, ExitStack() as unless_started:
         their_input, our_output = os.pipe()
@@ -251,6 +257,6 @@ async def _start_on_pipes(start: Callable[..., Awaitable[object]]) -> tuple[int,
         our_input, their_output = os.pipe()
         theirs.callback(os.close, their_output)
         unless_started.callback(os.close, our_input)
-        await start(stdin=their_input, stdout=their_output)
+        await start(their_input, their_output)
         unless_started.pop_all()
     return our_input, our_output

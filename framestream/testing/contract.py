@@ -126,6 +126,9 @@ def ask(framer: ReadCondition[Any], window: Window) -> Answer:
             got=describe_answer(answer),
             hint="answer (payload start, payload stop, start of the next frame) or NeedMore(...)",
         )
+    if not start:
+        checked: Answer = answer
+        return checked
     if isinstance(answer, NeedMore):
         places = {name: getattr(answer, name) for name in _PLACES}
         shifted = {name: None if at is None else at - start for name, at in places.items()}
@@ -245,9 +248,11 @@ def _complaint(framer: ReadCondition[Any], begin: int, end: int, answer: Any) ->
     if isinstance(answer, NeedMore):
         if type(answer.size) is not int or answer.size < 0:
             return "NeedMore.size is not a number of bytes"
-        places = {name: getattr(answer, name) for name in _PLACES}
-        outside = [name for name, at in places.items() if at is not None and not begin <= at <= end]
-        return f"NeedMore.{outside[0]} lies outside the window" if outside else ""
+        for name in _PLACES:
+            at = getattr(answer, name)
+            if at is not None and not begin <= at <= end:
+                return f"NeedMore.{name} lies outside the window"
+        return ""
     if type(answer) is not tuple or len(answer) not in (3, 4):
         return "find returns neither a tuple of three (or four) nor NeedMore"
     if not all(type(index) is int for index in answer[:3]):
@@ -257,7 +262,9 @@ def _complaint(framer: ReadCondition[Any], begin: int, end: int, answer: Any) ->
         return "find returns a span out of order"
     if following == begin and not framer.can_be_empty:
         return "find returns a frame of no bytes at all, so reading would never advance"
-    if len(answer) == 4 and type(answer[3]) is not Decode and following > end:
+    if len(answer) == 3:
+        return ""
+    if type(answer[3]) is not Decode and following > end:
         return "find hands over a value before the frame's last byte has arrived"
     trailer = decoder_of(framer, answer).trailer
     if trailer and len(trailer) != following - stop:
