@@ -261,6 +261,23 @@ def test_processes_are_copies_of_a_program_with_one_thread_and_end_with_it(path:
         assert told.count(b"Traceback") == (how == "interrupted")
 
 
+AGAIN = """
+from framestream.archives import plan, process
+def count(reader):
+    reader.drain()
+    return reader.count
+for _ in range(9):
+    print(sum(process(plan({path!r}, {spec!r}, parts=2), count, jobs=2)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux only")
+def test_threads_of_the_call_before_do_not_count(path: Path) -> None:
+    data, framer = fill(path, "fixed")
+    command = [sys.executable, "-c", AGAIN.format(path=str(path), spec=str(framer))]
+    assert subprocess.check_output(command).split() == [b"%d" % (len(data) // 7)] * 9
+
+
 def test_splits_are_small_values_that_can_be_pickled(path: Path) -> None:
     data, framer = fill(path, "line")
     splits = plan(path, framer, parts=3)
@@ -395,6 +412,13 @@ def test_what_cannot_be_opened_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "lz4.frame", None)
     with pytest.raises(ArchiveError, match=reason):
         plan(urls, "line")
+
+
+def test_a_glob_finds_no_index_and_a_name_may_look_like_one(tmp_path: Path) -> None:
+    for name in ("a[1]", "a1"):
+        write(tmp_path / name, [name], Line())
+    assert [source.url for source in open_sources(tmp_path / "*")] == [str(tmp_path / name) for name in ("a1", "a[1]")]
+    assert list(Archive(tmp_path / "a[1]", Line())) == ["a[1]"]
 
 
 def test_an_error_tells_its_file_and_place(path: Path) -> None:
@@ -859,7 +883,8 @@ def test_tiny_members_cost_what_their_bytes_cost() -> None:
 
     def seconds(members: int) -> float:
         began = time.process_time()
-        assert Compressed.of(InMemory(member * members, step=1 << 23), "gzip").size == 2 * members
+        source = Compressed.of(InMemory(member * members, step=1 << 23), "gzip")
+        assert (source.size, source.places) == (2 * members, ((0, 0),))
         return time.process_time() - began
 
     assert min(seconds(40_000) for _ in range(3)) < 20 * min(seconds(4_000) for _ in range(3))
@@ -1071,6 +1096,14 @@ def test_a_framer_that_finds_no_place_is_at_fault(answer: Any, reason: str) -> N
     split = Split(InMemory(bytes(1000), step=100), Starts(answer), 500, 1000)
     with pytest.raises(FramerContractError, match=reason):
         list(split.frames())
+
+
+def test_a_framer_that_never_finds_a_place_is_not_given_all_of_a_file() -> None:
+    asked: list[int] = []
+    starts = Starts(lambda window: asked.append(len(window.data)) or NeedMore())
+    with pytest.raises(FramerContractError, match=r"find_start wants more than \d+ bytes"):
+        list(Split(InMemory(bytes(40 << 20), step=1 << 23), starts, 1, 40 << 20).frames())
+    assert asked[-1] <= 24 << 20
 
 
 class Dripping(InMemory):

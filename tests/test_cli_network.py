@@ -383,11 +383,18 @@ def test_frames_that_cannot_be_printed_end_their_connection_and_that_is_reported
 
 
 def test_a_command_runs_without_standard_output_and_with_one_that_cannot_encode_what_is_printed():
-    commands = "framers 1>&-", "connect exec:cat -f line 0<&- 1>&-", "stats line sample:redis"
+    program = "\"exec:sh -c 'echo one >&2 && echo two'\""  # it has a standard error although we have none
+    commands = (
+        "framers 1>&-",
+        "connect exec:cat -f line 0<&- 1>&-",
+        f"connect {program} -f line 2>&-",
+        "stats line sample:redis",
+    )
     shell = " && ".join(f"{sys.executable} -m framestream {command}" for command in commands)
     env = os.environ | {"PYTHONIOENCODING": "latin-1"}
     ran = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, check=False, env=env)
     assert (0, b"") == (ran.returncode, ran.stderr)
+    assert ran.stdout.startswith(b"two\n")
     assert rb" bytes \u2588\u258a 5" in ran.stdout
 
 

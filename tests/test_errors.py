@@ -21,12 +21,24 @@ from framestream import (
     PayloadError,
     PluginError,
     SpecError,
+    StreamBusy,
     StreamClosed,
     StreamTimeout,
     UnknownFramerError,
     WorkerError,
 )
 from framestream.errors import describe_error, printable
+
+
+def test_errors_are_caught_by_their_kind() -> None:
+    for base, kinds in {
+        FramingError: (FrameTooLarge, IncompleteFrame),
+        ValueError: (EncodeError, SpecError),
+        LookupError: (UnknownFramerError,),
+        SpecError: (UnknownFramerError,),
+        FramestreamError: (StreamBusy, StreamClosed, FramingError, PayloadError, EncodeError, SpecError, PluginError),
+    }.items():
+        assert [kind for kind in kinds if not issubclass(kind, base)] == []
 
 
 @pytest.mark.parametrize(

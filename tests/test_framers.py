@@ -22,7 +22,7 @@ from framestream import FRAME_END, NEED_DATA, FrameDecoder, ReadCondition, Windo
 from framestream.decoder import END
 from framestream.errors import FrameTooLarge, FramingError, PayloadError
 from framestream.framers import BUILT_IN, Interned
-from framestream.framers.amounts import Available, Exactly, UntilClose
+from framestream.framers.amounts import Available, Exactly, FixedLength, UntilClose
 from framestream.framers.choice import FirstOf, When
 from framestream.framers.combined import Sequence
 from framestream.framers.delimiter import Delimiter, Line
@@ -96,6 +96,8 @@ def test_what_may_begin_a_frame_of_several_framings_is_likely_if_all_of_them_say
     assert (both.synchronises, both.lookbehind, FirstOf(lines).synchronises) == ("likely", 2, "exact")
     for step in (1, 3, None):
         assert [find_start(both, b"a;b\n<c\n", start, step=step) for start in (1, 3, 5)] == [2, 4, 7]
+        sized = FirstOf(When(b"<", lines), FixedLength(8))
+        assert [find_start(sized, b"ab\n<c\n12345", start, step=step) for start in (1, 4, 7)] == [3, 6, 8]
     assert FirstOf(When(b"<", lines), LengthPrefix()).synchronises is None
 
 

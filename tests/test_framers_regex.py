@@ -29,6 +29,7 @@ from framestream.testing import chunkings
         (rb".*[0-9]+;", b"12;x3;", [b"12;", b"x3;"]),
         (rb"abcd.e|c", b"abcdxe", [b"abc", IncompleteFrame, ("left", b"dxe")]),
         (rb"x(?:ab|abc)d{0,2};", b"xabdd;xabc;", [b"xabdd;", b"xabc;"]),
+        (rb"x[a-z]{1,30};|ab|b", b"xyz;aab", [b"xyz;", b"aab"]),
         (rb"(?i)a(?-i:b);", b"AB;Ab;", [b"AB;Ab;"]),
     ],
 )

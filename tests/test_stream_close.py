@@ -110,6 +110,7 @@ async def test_a_peer_that_takes_no_more_is_heard_to_its_end(kind, write, reads,
         server.close()
         assert [] == [line async for line in lines]
         assert client.closed()
+        await raised(StreamClosed, client.write, b"", match="^stream is closed")
         assert client.error is None
         if closing:
             await closing

@@ -81,6 +81,15 @@ async def test_no_timer_is_left_behind_by_a_read_that_is_done():
     reading.cancel()
 
 
+async def test_a_task_that_is_cancelled_just_after_its_time_is_over_is_cancelled():
+    client, server = memory_stream_pair()
+    reading = await begun(server.read(Line(), timeout=1))
+    asyncio.get_running_loop().call_at(now() + 1 + 1e-10, reading.cancel)  # in the same pass
+    await asyncio.wait([reading])
+    assert reading.cancelled()
+    client.close()
+
+
 @pytest.mark.parametrize("options", [{"idle_timeout": 2}, {"frame_timeout": 2}, {}], ids=str)
 async def test_a_callback_read_that_takes_too_long_closes_the_stream(options):
     _, server = memory_stream_pair(**options)

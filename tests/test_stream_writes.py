@@ -104,17 +104,33 @@ async def test_a_buffer_is_let_go_when_it_has_left_or_never_will(end):
 # Together, without delaying the first
 
 
-@once
-async def test_a_pass_sends_its_first_write_at_once_and_the_others_together(monkeypatch):
-    sends = []
-    send = MemoryTransport.send
+@pytest.fixture
+def sends(monkeypatch):
+    """Give the sizes of the buffers of each send of a transport in memory."""
+    noted, send = [], MemoryTransport.send
 
-    def noted(transport, buffers):
-        sends.append([len(buffer) for buffer in buffers])
+    def note(transport, buffers):
+        noted.append([len(buffer) for buffer in buffers])
         return send(transport, buffers)
 
-    monkeypatch.setattr(MemoryTransport, "send", noted)
+    monkeypatch.setattr(MemoryTransport, "send", note)
+    return noted
+
+
+@once
+async def test_much_is_offered_in_pieces(sends):
     client, server = memory_stream_pair()
+    await client.write(bytes(8 << 20))
+    assert max(map(sum, sends)) <= 2 << 20
+    client.close()
+    server.close()
+
+
+@once
+async def test_a_pass_sends_its_first_write_at_once_and_the_others_together(sends):
+    client, server = memory_stream_pair()
+    client.write(b"0")
+    await passes(1)
     for _ in range(2):
         del sends[:]
         client.write(b"1")
@@ -126,14 +142,14 @@ async def test_a_pass_sends_its_first_write_at_once_and_the_others_together(monk
         assert [[1], [2, 2, 2, 2]] == sends
         await passes(1)
     client.write(b"3")
-    await client.write(b"4")
+    refused(StopIteration, next, client.write(b"4").__await__())
     assert [[1], [1]] == sends[2:], "who waits for a write has it sent"
     await passes(2)
     for _ in range(10):
         client.write(b"x" * 10_000)
     assert len(sends) > 5, "much does not wait for the end of the pass"
     await passes(2)
-    assert b"122222222" * 2 + b"34" == await server.read_bytes(20)
+    assert b"0" + b"122222222" * 2 + b"34" == await server.read_bytes(21)
     await server.read_bytes(100_000)
     for _ in range(3):
         client.write(b"ping\n")
@@ -218,11 +234,13 @@ async def test_of_many_waiters_each_is_told_in_its_turn():
 @pytest.mark.parametrize("kind", ["tcp", "tls", "pipe", "memory"])
 async def test_half_close_waits_for_what_is_queued_and_lets_the_answer_through(kind):
     async with joined(kind, half_open=True) as (client, server):
+        descriptor = client.transport.write_fd if kind == "pipe" else None
         client.write(LARGE * 4)
         ending = await begun(client.write_eof())
         assert not ending.done() or kind == "memory"
         assert LARGE * 4 == await server.read_until_close()
         await ending
+        assert descriptor is None or not asyncio.get_running_loop().remove_writer(descriptor)
         client.write_eof()
         assert not server.closed()
         await server.write(b"answer")

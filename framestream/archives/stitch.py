@@ -36,6 +36,7 @@ R = TypeVar("R")
 
 # Splits under way for each process: one in work, one waiting.
 _AHEAD: Final = 2
+_WAITS: Final = 50  # ms for a thread that has ended to go
 
 
 @dataclass(frozen=True)
@@ -189,8 +190,12 @@ def _context() -> Any:
     from multiprocessing import get_context  # noqa: PLC0415 - one process does without
 
     with suppress(OSError):
-        if len(os.listdir("/proc/self/task")) == 1:
-            return get_context("fork")
+        for _ in range(_WAITS):
+            if len(os.listdir("/proc/self/task")) == 1:
+                return get_context("fork")
+            if threading.active_count() > 1:
+                break
+            time.sleep(0.001)  # until 3.12, Python says that a thread has ended before it is gone
     return get_context("spawn")
 
 

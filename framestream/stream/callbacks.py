@@ -100,7 +100,7 @@ class Callbacks:
         return waiter
 
     def forget(self, waiter: asyncio.Future[None]) -> None:
-        """Drop a future that nobody waits for any more."""
+        """Drop the future of a wait that was given up."""
         assert self._waiters is not None
         self._waiters.remove(waiter)
 
