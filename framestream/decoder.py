@@ -1238,7 +1238,7 @@ class FrameDecoder:
         self._quota = max(self._quota, min(2 * most, _MOST_AHEAD))
         self._size = (end - start) // len(frames)
         buffer.advance(end - start)
-        return frames  # type: ignore[no-any-return]  # it is a list, as was checked
+        return frames
 
     def _follow(self) -> Batch:
         # The cursor of the batch, moved to the frame delivered last.
