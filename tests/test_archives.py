@@ -414,6 +414,13 @@ def test_what_cannot_be_opened_is_told(tmp_path: Path, monkeypatch: pytest.Monke
         plan(urls, "line")
 
 
+def test_a_glob_finds_no_index_and_a_name_may_look_like_one(tmp_path: Path) -> None:
+    for name in ("a[1]", "a1"):
+        write(tmp_path / name, [name], Line())
+    assert [source.url for source in open_sources(tmp_path / "*")] == [str(tmp_path / name) for name in ("a1", "a[1]")]
+    assert list(Archive(tmp_path / "a[1]", Line())) == ["a[1]"]
+
+
 def test_an_error_tells_its_file_and_place(path: Path) -> None:
     path.write_bytes(b"\0\3abc\0\3ab")
     with pytest.raises(IncompleteFrame, match=rf"arrived \(at offset 5 of {path}\)"):
@@ -876,7 +883,8 @@ def test_tiny_members_cost_what_their_bytes_cost() -> None:
 
     def seconds(members: int) -> float:
         began = time.process_time()
-        assert Compressed.of(InMemory(member * members, step=1 << 23), "gzip").size == 2 * members
+        source = Compressed.of(InMemory(member * members, step=1 << 23), "gzip")
+        assert (source.size, source.places) == (2 * members, ((0, 0),))
         return time.process_time() - began
 
     assert min(seconds(40_000) for _ in range(3)) < 20 * min(seconds(4_000) for _ in range(3))

@@ -102,6 +102,12 @@ def test_the_first_frames_show_the_columns(data, framer, expected):
     assert [*expected, "_error"] == told.names
 
 
+def test_splits_that_need_a_guess_show_no_columns():
+    parts = list(divide(InMemory(packed({"a": 1}) * 100), Msgpack(), 100))
+    assert not all(split.is_exact for split in parts)
+    assert ["a"] == Columns.of(parts).schema.names
+
+
 def test_frames_without_a_common_type_are_refused_with_what_to_do():
     with pytest.raises(ArchiveError, match=r"memory: the first 2 frames show no one type .* 'a'.*pass a schema"):
         whole(lines({"a": 1}, {"a": "x"}), JSON).to_arrow()
