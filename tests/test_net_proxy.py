@@ -184,6 +184,17 @@ async def test_who_is_not_trusted_is_refused_unheard_and_that_is_told_once(caplo
     assert message.endswith("none of the trusted networks (10.0.0.0/8, 2001:db8::/32)")
 
 
+@pytest.mark.no_waiting
+async def test_that_peers_are_refused_is_told_again_after_a_minute(caplog):
+    async with await behind(trusted=["10.0.0.0/8"]) as server:
+        for pause in (0, 59, 2):
+            await asyncio.sleep(pause)
+            refused = server.stats.refused
+            with raw_client(server):
+                await until(lambda: server.stats.refused > refused)  # noqa: B023
+    assert 2 == len(warned(caplog))
+
+
 async def test_a_check_that_connects_and_leaves_is_no_failure_and_no_affair_of_the_handler(caplog):
     async with await behind() as server:
         for sent in (b"", LOCAL, UNKNOWN):

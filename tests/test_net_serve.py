@@ -268,6 +268,20 @@ async def test_what_a_handler_has_written_before_it_fails_is_sent(error, failure
     assert 1 == len(warnings_of_ours(caplog))
 
 
+@pytest.mark.parametrize("way_out", [SystemExit, KeyboardInterrupt])
+def test_a_handler_may_end_the_program_and_has_not_failed_then(way_out, caplog):
+    async def leave(stream):
+        raise way_out
+
+    async def main():
+        async with await serve(leave, HERE) as server, await connect(server.url) as client:
+            await client.read_until_close()
+
+    refused(way_out, asyncio.run, main())
+    gc.collect()  # or asyncio says only later that nobody took the exception from the task
+    assert [] == warned(caplog)
+
+
 async def test_a_failed_handlers_last_answers_are_not_waited_for_long(monkeypatch, caplog):
     async def fail(stream):
         stream.write(b"x" * 10_000_000)

@@ -304,11 +304,12 @@ async def test_a_worker_whose_handler_blocks_it_is_killed(monkeypatch):
 
 PARENT = """
 import asyncio, sys
+import worker_handlers
 from framestream import serve
-from worker_handlers import answer
 
 async def main():
-    server = await serve(answer, "tcp://127.0.0.1:0", workers=1)
+    handler = getattr(worker_handlers, sys.argv[1])
+    server = await serve(handler, "tcp://127.0.0.1:0", workers=1, drain_timeout=0.01)
     print(server.url, *server.worker_pids, flush=True)
     await server.serve_forever()
 
@@ -317,14 +318,17 @@ if __name__ == "__main__":
 """
 
 
-async def test_a_worker_whose_parent_is_killed_ends_by_itself(tmp_path):
+@pytest.mark.parametrize("handler", ["answer", "cling"])
+async def test_a_worker_whose_parent_is_killed_ends_by_itself(handler, tmp_path):
     (tmp_path / "parent.py").write_text(PARENT)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, str(tmp_path / "parent.py")]
+    command = [sys.executable, str(tmp_path / "parent.py"), handler]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as parent:
         url, pid = parent.stdout.readline().decode().split()
-        assert pid == await ask(url, "pid")
-        parent.kill()
-        # Standard output is the parent's and the worker's: it ends when both have.
-        await asyncio.to_thread(parent.stdout.read)
+        async with await connect(url) as stream:
+            await stream.send("pid", LINE)
+            assert pid == await stream.read(LINE)
+            parent.kill()
+            # Standard output is the parent's and the worker's: it ends when both have.
+            await asyncio.to_thread(parent.stdout.read)
     await raised(ConnectError, connect, url)

@@ -1,6 +1,7 @@
 """Handlers that worker processes import."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import multiprocessing
@@ -10,7 +11,7 @@ import time
 from pathlib import Path
 
 from framestream import IOStream, Line, server_tls
-from framestream.net import workers
+from framestream.net import connections, workers
 
 if multiprocessing.parent_process() is not None:
     workers.REPORT_INTERVAL = 0.01  # so that tests need not wait for what a worker reports
@@ -81,6 +82,15 @@ def _unless(path):
     elif os.path.exists(path):
         raise SystemExit(7)
     return Unstartable(path)
+
+
+async def cling(stream):
+    """Answer with the process id, and never end, in a process that is soon out of patience."""
+    workers.KILL_DELAY, connections.CANCEL_TIMEOUT = 0.1, 0
+    await stream.send(str(os.getpid()), LINE)
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
 
 
 async def forge(stream):
