@@ -1139,7 +1139,7 @@ def test_mistaken_arguments_are_told(path: Path) -> None:
         process(splits, 5, jobs=1)  # type: ignore[arg-type]
     # Python's own pool may wait for ever for what it could not send.
     for what in (splits, lambda reader: 0), (plan(path, Mapped(Line(), lambda line: 0)), numbers_of):
-        with pytest.raises(ValueError, match=r"cannot be sent to another process: Can't pickle .*<lambda>"):
+        with pytest.raises(ValueError, match=r"cannot be sent to another process: .*<lambda>"):
             process(*what, jobs=2)
     with pytest.raises(ValueError, match="does not follow"):
         stitch(splits[1:])

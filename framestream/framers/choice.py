@@ -112,7 +112,7 @@ class FirstOf(Framer[T]):
 
     alternatives: Annotated[tuple[ReadCondition[T], ...], "The framers to choose from, in order."]
 
-    _fitting: dict[int, list[tuple[int, ReadCondition[T]]]] = field(init=False, repr=False, compare=False)
+    _fitting: dict[int, list[tuple[int, ReadCondition[T], bool | None]]] = field(init=False, repr=False, compare=False)
 
     def __init__(self, *alternatives: ReadCondition[T]) -> None:
         if not alternatives:
@@ -184,10 +184,15 @@ class FirstOf(Framer[T]):
         first = data[start] if start < len(data) else -1
         if (fitting := self._fitting.get(first)) is None:
             # Guards are asked about each first byte once: from then on, those that it does not fit cost nothing.
-            byte, every = data[start : start + 1], enumerate(self.alternatives[:-1])
-            fitting = [at for at in every if not isinstance(at[1], When) or at[1].fits(byte, 0) is not False]
-            self._fitting[first] = fitting
-        for number, alternative in fitting:
+            fitting = []
+            for number, alternative in enumerate(self.alternatives[:-1]):
+                fits = alternative.fits(data[start : start + 1], 0) if isinstance(alternative, When) else None
+                if fits is not False:
+                    fitting.append((number, alternative, fits))
+            self._fitting[first] = fitting  # when it is whole: threads share it
+        for number, alternative, fits in fitting:
+            if fits:
+                return number
             if isinstance(alternative, When):
                 if (fits := alternative.fits(data, start)) is not False:
                     return number if fits else None
