@@ -171,7 +171,8 @@ async def test_a_read_that_needs_more_than_the_buffer_may_hold_closes_the_stream
             if fits:
                 assert size == len(await server.read(framer))
             else:
-                await raised(BufferFull, server.read, framer, match="reached maximum read buffer size")
+                caught = await raised(BufferFull, server.read, framer, match="reached maximum read buffer size")
+                assert 200 == caught.limit < caught.size <= 302
                 assert server.closed()
                 assert isinstance(server.error, BufferFull)
                 assert caplog.messages.pop().startswith(f"{server.peer}: reached maximum read buffer size")
