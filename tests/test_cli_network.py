@@ -183,20 +183,24 @@ def serving(framestream, question, *arguments, **how):
     """Run the command and ask it one thing; return what it left behind, and its answer."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         place = sock.getsockname()
-    answers = []
+    answers, over = [], threading.Event()
 
     def client():
         try:
             answers.append(ask(place[1], question, **how))
         except Exception as error:  # noqa: BLE001  # it fails the test, where it is looked at
             answers.append(error)
-        finally:
+        # It may answer before it heeds signals, or have refused its arguments: then the signal would end the tests.
+        while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and not over.wait(0.01):
+            pass
+        if not over.is_set():
             os.kill(os.getpid(), signal.SIGTERM)
 
     thread = threading.Thread(target=client)
     thread.start()
     url = "{}://{}:{}".format("tls" if how.get("tls") else "tcp", *place)
     ran = framestream("serve", url, *arguments)
+    over.set()
     thread.join()
     return ran, answers[0]
 
@@ -358,6 +362,21 @@ def test_a_reader_of_the_output_that_leaves_ends_the_command_quietly():
     shell = f"yes | head -n 5000 | {sys.executable} -m framestream connect exec:cat -f line | head -n 1"
     ran = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, check=False)
     assert (b"y\n", b"") == (ran.stdout, ran.stderr)
+
+
+def test_a_peer_that_reads_no_answer_ends_no_server(tmp_path):
+    with start("serve", f"unix:{tmp_path}/socket", "-f", "line", "--echo") as server:
+        listening(server)
+        for _ in range(2):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(f"{tmp_path}/socket")
+                client.sendall(b"one\n" * 1000)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(f"{tmp_path}/socket")
+            client.sendall(b"two\n")
+            assert b"two\n" == client.recv(100)
+        server.terminate()
+        assert (b"", 0) == (server.stderr.read(), server.wait(timeout=20))
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 Command = tuple[str, ...]
 
-_READER_IS_GONE: Final = getattr(signal, "SIGPIPE", signal.SIGTERM)  # sent by whatever process finds out
+# Sent by whatever process finds out. (The system sends SIGPIPE for any connection that a peer has left.)
+_READER_IS_GONE: Final = getattr(signal, "SIGUSR1", signal.SIGTERM)
 
 
 def command(text: str) -> Command:
@@ -173,7 +174,7 @@ _LOG: Final = _Log()
 async def _serve(handler: Any, url: str, notice: float, settings: dict[str, Any]) -> int:
     status = 0
 
-    def end(*_: object) -> None:
+    def end() -> None:
         nonlocal status
         status = CLOSED_PIPE
         signal.raise_signal(signal.SIGTERM)
@@ -181,7 +182,7 @@ async def _serve(handler: Any, url: str, notice: float, settings: dict[str, Any]
     async with await opened(framestream.serve(handler, url, **settings)) as server:
         server.close_on(signal.SIGTERM, notice=notice)
         if _READER_IS_GONE is not signal.SIGTERM:
-            signal.signal(_READER_IS_GONE, end)
+            asyncio.get_running_loop().add_signal_handler(_READER_IS_GONE, end)
         click.echo(f"listening on {server.url}", err=True)
         if server.admin is not None:
             click.echo(f"health and metrics at {server.admin.url}", err=True)
