@@ -229,7 +229,8 @@ def installed_plugins(path: Sequence[str] | None = None) -> Iterator[Plugin]:
             with blame("its metadata cannot be read"):
                 if not _may_declare_plugins(distribution):
                     continue
-                name = distribution.metadata["Name"]
+                told: Any = distribution.metadata  # from Python 3.14 on, an item that is missing is a KeyError
+                name = told.get("Name")
                 if not name:
                     raise ValueError("it has no name")
                 # Only the copy that comes first on the path can be imported; another may be there because the
@@ -261,7 +262,8 @@ def _plugins_of(name: str, distribution: metadata.Distribution) -> list[Plugin]:
     for point in distribution.entry_points:
         if point.group == GROUP:
             by_module.setdefault(point.value.partition(":")[0].strip(), {})[point.name] = point.load
-    version = distribution.version or ""  # each look at it parses the metadata
+    told: Any = distribution.metadata
+    version = told.get("Version") or ""  # each look at it parses the metadata
     plugins = [Plugin(name, version, module, points) for module, points in by_module.items()]
     for plugin in plugins:
         if wrong := [name for name in plugin.names if not is_name(name)]:
