@@ -356,9 +356,7 @@ class ReceiveBuffer:
             todo -= rest
             if self.view is not None and not self._chunks:
                 self._replace_head(b"")
-                self.base += todo
-                self.queued -= todo
-                self.view = self.view[todo:] if self.queued else None
+                self.drop_lent(self.view, todo)
                 return size
             self._replace_head(self._next_chunk())
         self.advance(todo)

@@ -958,8 +958,7 @@ class FrameDecoder:
         if not have:
             if not buffer.queued:
                 return self._next(condition, limit) if self._eof or condition.can_be_empty else NEED_DATA
-            lent = buffer.lent()
-            if lent is not None:
+            if (lent := buffer.lent()) is not None:
                 head, start = bytes(lent[:_FIRST_LOOK]), 0
             else:
                 buffer.grow(1)

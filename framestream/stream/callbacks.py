@@ -38,13 +38,15 @@ class Callbacks:
         pending: callbacks still to run.
         on_close: called after them when the stream is closed, or None.
         has_skipped: True once a callback read has skipped a frame that cannot be decoded or is too large.
+        waiters: futures of tasks that wait for the end of the stream.
     """
 
-    __slots__ = ("_stream", "_waiters", "has_skipped", "on_close", "pending")
+    __slots__ = ("_stream", "has_skipped", "on_close", "pending", "waiters")
 
     def __init__(self, stream: IOStream) -> None:
         self._stream = stream
-        self._waiters: list[asyncio.Future[None]] | None = None  # most users set a callback instead
+        # A future each: shielding one for all takes half a KiB more for each connection that waits.
+        self.waiters: list[asyncio.Future[None]] = []
         self.pending = 0
         self.has_skipped = False
         self.on_close: Callable[[], object] | None = None
@@ -79,30 +81,16 @@ class Callbacks:
     @property
     def await_end(self) -> bool:
         """True if a callback or a task waits for the end of the stream."""
-        return self.on_close is not None or bool(self._waiters)
+        return self.on_close is not None or bool(self.waiters)
 
     def close(self) -> None:
         """Run the close callback, if no other has still to run, and wake the tasks that wait for the end."""
-        for waiter in self._waiters or ():
+        for waiter in self.waiters:
             if not waiter.done():
                 waiter.set_result(None)
         if self.on_close is not None and not self.pending:
             callback, self.on_close = self.on_close, None
             self.soon(callback)
-
-    def wait(self) -> asyncio.Future[None]:
-        """Return a future that is done when the stream, which is open, is closed; see `forget`."""
-        # A future each: shielding one for all takes half a KiB more for each connection that waits.
-        waiter: asyncio.Future[None] = self._stream.loop.create_future()
-        if self._waiters is None:
-            self._waiters = []
-        self._waiters.append(waiter)
-        return waiter
-
-    def forget(self, waiter: asyncio.Future[None]) -> None:
-        """Drop the future of a wait that was given up."""
-        assert self._waiters is not None
-        self._waiters.remove(waiter)
 
 
 class CallbackRead(PendingRead):

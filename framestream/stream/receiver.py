@@ -139,14 +139,7 @@ class KeptBuffer:
 
 
 _kept: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, KeptBuffer]] = WeakKeyDictionary()
-
-
-def kept_buffer(loop: asyncio.AbstractEventLoop) -> KeptBuffer:
-    """Return the loop's buffer."""
-    buffer = _kept.get(loop)
-    if buffer is None:
-        buffer = _kept[loop] = KeptBuffer()
-    return buffer
+"""The buffer of each loop."""
 
 
 class Receiver:
@@ -188,7 +181,7 @@ class Receiver:
         self._chunk_size = min(settings["read_chunk_size"], KeptBuffer.SIZE)
         self.max_buffer_size: int = settings["max_buffer_size"]
         self._read_ahead = min(READ_AHEAD, self.max_buffer_size)
-        self._kept = kept_buffer(stream.loop)
+        self._kept = _kept.get(stream.loop) or _kept.setdefault(stream.loop, KeptBuffer())
         # Bytes that `max_buffer_size` leaves; deliveries since then may have made more.
         self._room = self.max_buffer_size
         self._missing = 0  # bytes without which the waiting read cannot continue
@@ -257,7 +250,8 @@ class Receiver:
             return  # a read that receives inline looks itself
         # The reader may have closed the stream: an end stays one.
         if not self.waiting and self.state is FLOWING and self.decoder.held >= self._read_ahead:
-            self._pause()
+            self.state = PAUSED
+            self.transport.pause_reading()
 
     def eof_received(self) -> bool:
         """End: the peer has ended its half. Writing continues, so the transport stays open."""
@@ -387,10 +381,6 @@ class Receiver:
     def _resume(self) -> None:
         self.state = FLOWING
         self.transport.resume_reading()
-
-    def _pause(self) -> None:
-        self.state = PAUSED
-        self.transport.pause_reading()
 
     def receive_rest(self) -> None:
         """Receive what a peer sent before it stopped taking data, often the reason; wake no read at once."""

@@ -168,7 +168,11 @@ class Sender:
     def _write_later(self, chunks: Sequence[Buffer], size: int) -> bool:
         if size:
             self._append(chunks, size)
-            self._send_soon()
+            if self.state is not BLOCKED:
+                self.state = SPENT
+                self._call_at_end_of_pass()
+                if self.size > _MOST_TO_COALESCE:
+                    self._send()
         return not self.size and self.state is not CLOSED
 
     def _append(self, chunks: Sequence[Buffer], size: int) -> None:
@@ -177,14 +181,6 @@ class Sender:
         self._queue.extend(chunks)
         self.written += size
         self.size += size
-
-    def _send_soon(self) -> None:
-        if self.state is READY or self.state is SPENT:
-            if self.size > _MOST_TO_COALESCE:
-                self._send()
-            else:
-                self.state = SPENT
-                self._call_at_end_of_pass()
 
     def _call_at_end_of_pass(self) -> None:
         if self._at_end_of_pass is None:

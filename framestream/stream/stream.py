@@ -31,13 +31,7 @@ from framestream.errors import (
 from framestream.framer import Framer, ReadCondition, check_condition
 from framestream.framers.amounts import Available, Exactly
 from framestream.iterate import condition_of
-from framestream.stream.callbacks import (
-    CallbackRead,
-    Callbacks,
-    FrameHandler,
-    StreamingRead,
-    in_context,
-)
+from framestream.stream.callbacks import CallbackRead, Callbacks, FrameHandler, StreamingRead, in_context
 from framestream.stream.options import DEFAULTS, StreamOptions, check_options
 from framestream.stream.reads import REST, AwaitedBytes, Batches, FrameBody, Frames, PendingRead, next_answer
 from framestream.stream.receiver import ENDED, End, EndKind, Receiver
@@ -630,12 +624,13 @@ class IOStream(Generic[F]):
         if self.half_open is None:
             self.half_open = False
         if self._end is None:
-            waiter = self.callbacks.wait()
+            waiters, waiter = self.callbacks.waiters, self.loop.create_future()
+            waiters.append(waiter)
             try:
                 self.watch_for_end()
                 await waiter
             finally:
-                self.callbacks.forget(waiter)
+                waiters.remove(waiter)
 
     def watch_for_end(self) -> None:
         """Notice the end of the stream without a read, if a callback or task waits for it."""
