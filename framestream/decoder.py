@@ -1213,10 +1213,9 @@ class FrameDecoder:
         if len(head) - start > most:
             # The window is never larger than the limit, so no `split` needs to check it.
             data, at, last = head[start : start + most], 0, False
-        frames: Any
-        end: Any
+        untyped: Any = condition  # compiled, an answer of another type would be an error in here
         try:
-            frames, end = condition.split(Window(data, at, eof=last))
+            frames, end = untyped.split(Window(data, at, eof=last))
         except FAULTS:  # perhaps from `decode`, and its frame is unknown
             frames, end = [], at
         if not (isinstance(frames, list) and isinstance(end, int)):
