@@ -301,7 +301,7 @@ class Execute(Handler):
         finally:
             if process.returncode is None:
                 process.kill()
-                await process.wait()  # or the loop may be closed before it has heard of that
+                await _end(process)
         if process.returncode:
             raise self._failure(f"ended with exit status {process.returncode}")
         return output
@@ -324,6 +324,18 @@ class Execute(Handler):
             return json.loads(text)
         except (ValueError, RecursionError) as error:
             raise self._failure(f"gave no JSON: {error}") from error
+
+
+async def _end(process: Any) -> None:
+    """Wait until a killed process is over, or the loop may be closed before it has heard of that.
+
+    asyncio in Python 3.11 hears of it only once the output is read to its end, which another program may keep open.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1):
+            while await process.stdout.read(1 << 16):
+                pass
+            await process.wait()
 
 
 async def _feed(pipe: Any, data: bytes) -> None:
