@@ -379,6 +379,16 @@ def test_a_peer_that_reads_no_answer_ends_no_server(tmp_path):
         assert (b"", 0) == (server.stderr.read(), server.wait(timeout=20))
 
 
+def test_a_server_whose_messages_have_no_reader_any_more_goes_on_after_bad_frames():
+    with start("serve", "tcp://127.0.0.1:0", "-f", "line", "--echo", "-v") as server:
+        url = listening(server)
+        server.stderr.close()
+        for _ in range(2):
+            assert b"one\ntwo\n" == ask(port(url), b"one\n\xff\ntwo\n")
+        server.terminate()
+        assert 0 == server.wait(timeout=20)
+
+
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_server_whose_output_has_no_reader_any_more_ends(workers):
     with start("serve", "tcp://127.0.0.1:0", "-f", "line", "-o", "text", "--workers", workers) as server:

@@ -127,6 +127,21 @@ def _certificate(url: str, cert: str | None, key: str | None) -> Callable[[], ss
     return make
 
 
+_AT_ONCE: Final = 512  # bytes that a pipe takes without blocking if it takes any, by POSIX
+
+
+def _write_now(data: bytes) -> bool:
+    """Write to standard error if that need not wait; return False if it must, or if nobody can read it any more."""
+    with suppress(OSError, ValueError):  # this system, or this kind of descriptor, cannot tell
+        if not select([], [2], [], 0)[1]:
+            return False
+    try:
+        os.write(2, data)
+    except OSError:
+        return False
+    return True
+
+
 class _Messages:
     """Messages to standard error, none of which waits for a reader: those that nothing reads are counted."""
 
@@ -142,23 +157,14 @@ class _Messages:
             print_it()
         data = text.getvalue().encode("utf-8", "backslashreplace")
         for at in range(0, len(data), _AT_ONCE):
-            if not _takes_more(2):
+            if not _write_now(data[at : at + _AT_ONCE]):
                 self.lost += 1
                 return
-            os.write(2, data[at : at + _AT_ONCE])
         self.lost = 0
 
 
 _messages: Final = _Messages()
 """Those of this process."""
-_AT_ONCE: Final = 512  # bytes that a pipe takes without blocking if it takes any, by POSIX
-
-
-def _takes_more(descriptor: int) -> bool:
-    try:
-        return bool(select([], [descriptor], [], 0)[1])
-    except (OSError, ValueError):  # this system, or this kind of descriptor, cannot tell
-        return True
 
 
 class _Log(logging.Handler):
