@@ -978,7 +978,7 @@ class FrameDecoder:
             first, stop, end = found
             size = end - start
             if start <= first <= stop <= end and 0 < size <= limit:
-                if size <= have or size <= have + buffer.queued:
+                if size <= have + buffer.queued:
                     if size <= have:
                         payload: bytes = head[first:stop]  # type: ignore[assignment]  # it is bytes
                     else:

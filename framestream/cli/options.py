@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from io import FileIO
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +15,7 @@ import click
 import framestream
 from framestream import Framer, PluginError, ReadCondition, SpecError
 from framestream.cli.output import prints_aside
+from framestream.errors import check_seconds
 
 if TYPE_CHECKING:
     from framestream.registry.plugin import Plugin
@@ -61,8 +61,9 @@ def size(text: str) -> int:
 def seconds(text: str) -> float:
     """Return a number of seconds that a clock can count."""
     with suppress(ValueError):
-        if 0 <= (number := float(text)) < inf:
-            return number
+        number = float(text)
+        check_seconds("it", number)
+        return number
     raise click.BadParameter(f"{text!r} is not a number of seconds")
 
 

@@ -125,7 +125,7 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
     def find(self, window: Window) -> Span | NeedMore:
         """Return the span as soon as the header is complete."""
         data, start = window.data, window.start
-        if self._is_plain:
+        if self._is_plain:  # as below, with nothing to add: a third cheaper ("prefix-64k" in benchmarks/)
             found = self._field.read(data, start)
             return NeedMore(1) if found is None else (found[1], end := found[0] + found[1], end)
         at = start + self.offset
