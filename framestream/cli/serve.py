@@ -131,7 +131,7 @@ _AT_ONCE: Final = 512  # bytes that a pipe takes without blocking if it takes an
 
 
 def _write_now(data: bytes) -> bool:
-    """Write to standard error if that need not wait; return False if it must, or if nobody can read it any more."""
+    """Write to standard error if that need not wait; return False if it must, or if nothing can read it any more."""
     with suppress(OSError, ValueError):  # this system, or this kind of descriptor, cannot tell
         if not select([], [2], [], 0)[1]:
             return False
