@@ -156,11 +156,19 @@ class Requests(Generic[T]):
         if self._stream.reading():
             raise StreamBusy("a read is under way; requests read the stream themselves")
         self._reading = asyncio.create_task(self._read(frames))
+        try:
+            await asyncio.sleep(0)  # by then it reads: another read is refused, and does not fail this one
+        except asyncio.CancelledError:
+            await self._stop()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._stop()
+
+    async def _stop(self) -> None:
         assert self._reading is not None
         self._reading.cancel()
         await asyncio.wait([self._reading])
