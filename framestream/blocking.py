@@ -68,8 +68,9 @@ def _background() -> asyncio.AbstractEventLoop:
     """Return the loop of this process; a thread runs it as long as the process lives."""
     with _lock:
         if (loop := _loops.get(os.getpid())) is None:
-            loop = _loops[os.getpid()] = asyncio.new_event_loop()
+            loop = asyncio.new_event_loop()
             threading.Thread(target=_run_on, args=[loop], name="framestream", daemon=True).start()
+            _loops[os.getpid()] = loop  # only now: without its thread, calls would wait for ever
         return loop
 
 
@@ -92,6 +93,8 @@ def _run(loop: asyncio.AbstractEventLoop, function: Callable[[], Awaitable[T]]) 
         is_inside = False
     if is_inside:
         raise RuntimeError("a callback cannot wait for a stream, which waits for the callback; use a thread")
+    if loop in _loops.values() and loop is not _loops.get(os.getpid()):
+        raise RuntimeError("this was opened before this process was forked, which has no thread for it: open another")
     future = asyncio.run_coroutine_threadsafe(call(), loop)
     try:
         return future.result()
