@@ -87,7 +87,7 @@ async def connect(
             unchanged. To keep a terminal's settings, open it yourself and pass its ``fd:N``.
         tls: a context, see `client_tls`; True for the platform's defaults, which ``tls://`` implies. The
             default context is made once for the process.
-        server_hostname: the host name that the certificate must have, if not the URL's host.
+        server_hostname: the host name that the certificate must have, if not the URL's host. Only with TLS.
         timeout: seconds for everything up to the end of the TLS handshake.
         proxy_header: a ``framestream_proxy.ProxyHeader`` to send before everything else, TLS included, as
             a load balancer does.
@@ -116,6 +116,9 @@ async def connect(
             raise AddressError(what, url=url) from error
     elif tls is not None and tls.check_hostname:
         raise AddressError(f"{url} has no host for the certificate to name; pass server_hostname", url=url)
+    if server_hostname is not None and tls is None:
+        what = f"server_hostname is {server_hostname!r}, but {url} is without TLS, so there is no certificate"
+        raise AddressError(f"{what}: use tls://, or pass tls=True", url=url)
     check_seconds("timeout", timeout, optional=True)
     check_options(stream_options)
     receiving, sending = directions(framer, send_framer)
