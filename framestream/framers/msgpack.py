@@ -94,7 +94,7 @@ class Msgpack(Framer[Any], metaclass=Interned):
         try:
             self._unpacker(b"", _UNPROVEN_ARRAY)
             msgpack.Packer(**self._writing)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"msgpack refuses these options: {error}") from error
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
