@@ -226,12 +226,35 @@ def echo():
         stream.send("hello")
         return peer.recv(10)
 assert echo() == b"hello\\n"
+before, _ = socket.socketpair()
+stream = blocking.framed(before, Line())
 if not os.fork():
-    os._exit(echo() != b"hello\\n")
+    try:
+        stream.close()
+    except RuntimeError as error:
+        os._exit(echo() != b"hello\\n" or "opened before this process was forked" not in str(error))
 _, status = os.wait()
 print(os.waitstatus_to_exitcode(status))
 """)
     assert ("0\n", 0) == (stdout, code), stderr
+
+
+def test_after_a_thread_could_not_be_started_another_try_works():
+    stdout, stderr, code = run("""
+def send():
+    ours, peer = socket.socketpair()
+    with blocking.framed(ours, Line()) as stream, peer:
+        stream.send("hello")
+        return peer.recv(10)
+threading.stack_size(1 << 46)
+try:
+    send()
+except RuntimeError as error:
+    print(error)
+threading.stack_size(0)
+print(send())
+""")
+    assert ("can't start new thread\nb'hello\\n'\n", 0) == (stdout, code), stderr
 
 
 # Serving

@@ -196,6 +196,21 @@ async def test_leaving_the_block_fails_who_waits_and_gives_the_reading_back():
 
 
 @once
+async def test_from_the_beginning_of_the_block_nothing_else_reads_and_another_try_costs_nothing():
+    client, server = pair()
+    async with Requests(client, id_of) as requests:
+        for other in (client.read, Requests(client, id_of).__aenter__, requests.__aenter__):
+            await raised(StreamBusy, other)
+        asking = await begun(requests.ask(request("get")))
+        await server.send(answer_to(await server.read(), "it"))
+        assert "it" == (await asking)[3]
+    entering = asyncio.ensure_future(requests.__aenter__())
+    asyncio.get_running_loop().call_soon(entering.cancel)
+    await raised(asyncio.CancelledError, entering)
+    assert not client.reading()
+
+
+@once
 async def test_requests_need_a_framing_and_a_stream_that_nobody_reads():
     client, _ = memory_stream_pair()
     with pytest.raises(TypeError, match="no framer"):
