@@ -33,15 +33,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Make room for measurements."""
-    config.stash[_SPEEDS] = []
-
-
 @pytest.fixture
 def framer_benchmark(request: pytest.FixtureRequest) -> Callable[..., SpeedReport]:
     """`framestream.testing.compare_speed`; what it measures is shown at the end of the run."""
-    shown = request.config.stash[_SPEEDS]
+    shown = request.config.stash.setdefault(_SPEEDS, [])
 
     def measure(framer: ReadCondition[Any], stream: bytes, *, rounds: int = 7) -> SpeedReport:
         report = testing.compare_speed(framer, stream, rounds=rounds)
@@ -53,10 +48,9 @@ def framer_benchmark(request: pytest.FixtureRequest) -> Callable[..., SpeedRepor
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Show the measurements."""
-    if config.stash[_SPEEDS]:
+    if shown := config.stash.get(_SPEEDS, []):
         terminalreporter.section("speed of framers")
-    for text in config.stash[_SPEEDS]:
-        terminalreporter.write_line(text)
+        terminalreporter.write_line("\n".join(shown))
 
 
 class FramerTests:
