@@ -81,7 +81,7 @@ class MemoryWire:
         if self._is_cut and self.plan.error is not None:
             raise self.plan.error
         size = min(size, next(self._chunks), self._visible)
-        if not (size or self.ended or self._is_cut):
+        if not size and (self._visible or not (self.ended or self._is_cut)):
             raise BlockingIOError
         data = bytes(self.data[:size])
         del self.data[:size]

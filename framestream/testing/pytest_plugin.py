@@ -100,16 +100,19 @@ class FramerTests:
 
 
 def _checks_of(tests: type[FramerTests], seconds: float | None) -> list[Check]:
+    from framestream.errors import SpecError  # noqa: PLC0415
     from framestream.iterate import condition_of  # noqa: PLC0415
     from framestream.testing.suite import Suite, arguments_of  # noqa: PLC0415
 
     given: Any = getattr(tests, "framer", None)
+    told = f"{tests.__name__}.framer"
     try:
         framer = condition_of(given)
-    except TypeError as error:
-        pytest.fail(f"{tests.__name__}.framer: {error}", pytrace=False)
-    arguments = arguments_of(tests, type(framer), sys.modules[type(framer).__module__])
-    checks = testing.conformance_checks(framer, **arguments)
+        told = tests.__name__
+        arguments = arguments_of(tests, type(framer), sys.modules[type(framer).__module__])
+        checks = testing.conformance_checks(framer, **arguments)
+    except (TypeError, SpecError) as error:
+        pytest.fail(f"{told}: {error}", pytrace=False)
 
     def check_fuzz(suite: Suite) -> None:
         """Whatever bytes arrive, every way of reading them agrees."""
