@@ -80,6 +80,12 @@ class PendingRead:
     def fail(self, error: BaseException) -> None:
         """End with an error, unless the read has ended, or its owner will learn of it anyway."""
 
+    def give_back(self) -> None:
+        """Let others read again, unless they may already."""
+        if self.stream.receiver.reader is self:
+            self.stream.receiver.release()
+            self.stream.watch_for_end()
+
     @property
     def to_end(self) -> bool:
         """True if the end of the connection, by a close here or a reset, completes the read."""
@@ -151,13 +157,11 @@ async def next_answer(
 
 async def _give_a_turn(stream: IOStream, condition: ReadCondition[Any]) -> None:
     # A flood must leave other tasks a turn, but no other read.
-    receiver = stream.receiver
-    receiver.reader = claim = PendingRead(stream, condition)
+    stream.receiver.reader = claim = PendingRead(stream, condition)
     try:
         await sleep(0)
     finally:
-        if receiver.reader is claim:
-            receiver.release()
+        claim.give_back()
 
 
 class _Pause(tuple["AwaitedRead"]):
@@ -363,13 +367,10 @@ class FrameBody(PendingRead, AsyncIterator[bytes]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        receiver = self.stream.receiver
         if not self._done:
             self._done = True
-            receiver.decoder.skip_frame()
-        if receiver.reader is self:
-            receiver.release()
-            self.stream.watch_for_end()
+            self.stream.receiver.decoder.skip_frame()
+        self.give_back()
 
     @property
     def size(self) -> int | None:

@@ -122,7 +122,7 @@ class KeptBuffer:
         borrower: the decoder that still uses its bytes.
     """
 
-    __slots__ = ("__weakref__", "borrower", "start", "view")
+    __slots__ = ("borrower", "start", "view")
 
     SIZE: Final = 1 << 18
 
@@ -384,15 +384,13 @@ class Receiver:
 
     def receive_rest(self) -> None:
         """Receive what a peer sent before it stopped taking data, often the reason; wake no read at once."""
-        reader, pushes = self.reader if self.waiting else None, self.pushes
+        reader = self.reader if self.waiting else None
         self.waiting = False
         while self.end is None and self.decoder.held < self.decoder.max_frame_size:
             if not self.transport.receive_now():
                 break
         if reader is not None:
-            self.waiting = self.end is None and self.pushes == pushes
-            if not self.waiting:
-                reader.on_data(False)
+            reader.on_data(False)
 
     def replace_transport(self, transport: Transport) -> None:
         """Continue over a transport that wraps the present one."""

@@ -198,8 +198,7 @@ class IOStream(Generic[F]):
         self.receiver = Receiver(self, transport, decoder, settings)
         self.sender = Sender(self, self.receiver, settings)
         transport.attach(self.receiver, loop)
-        if events.stream_opened is not None:
-            events.stream_opened(stream=self)
+        events.tell("stream_opened", stream=self)
 
     def __repr__(self) -> str:
         return f"<IOStream {self.peer} {'closed' if self.closed() else 'open'}>"
@@ -582,7 +581,8 @@ class IOStream(Generic[F]):
             except FramingError as error:
                 self.close(error)
                 raise
-        receiver.claim(_Handshake(self, REST), None)
+        claim = _Handshake(self, REST)
+        receiver.claim(claim, None)
         try:
             # From here on no other write may leave before the handshake is done.
             sender.hold()
@@ -600,8 +600,7 @@ class IOStream(Generic[F]):
         finally:
             sender.let_go()
             self._handshake = None
-            receiver.release()
-            self.watch_for_end()
+            claim.give_back()
 
     # The end
 
@@ -690,8 +689,7 @@ class IOStream(Generic[F]):
             if self._callbacks is not None:
                 self._callbacks.close()
         transport.close()
-        if events.stream_closed is not None:
-            events.stream_closed(stream=self)
+        events.tell("stream_closed", stream=self)
 
     def _say_goodbye(self, transport: Transport) -> None:
         # To a peer, a reset or the end of TLS without a close_notify means truncation. So end the connection
@@ -954,7 +952,7 @@ def directions(
     reading = None if framer is None else condition_of(framer)
     if send_framer is not None:
         return reading, writing(condition_of(send_framer))
-    return reading, reading if reading is not None and isinstance(reading, Framer) else None
+    return reading, reading if isinstance(reading, Framer) else None
 
 
 def writing(framer: ReadCondition[Any]) -> Framer[Any]:
