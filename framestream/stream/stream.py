@@ -33,7 +33,7 @@ from framestream.framers.amounts import Available, Exactly
 from framestream.iterate import condition_of
 from framestream.stream.callbacks import CallbackRead, Callbacks, FrameHandler, StreamingRead, in_context
 from framestream.stream.options import DEFAULTS, StreamOptions, check_options
-from framestream.stream.reads import REST, AwaitedBytes, Batches, FrameBody, Frames, PendingRead, next_answer
+from framestream.stream.reads import REST, AwaitedBytes, Batches, FrameBody, PendingRead, WaitingFrames, next_answer
 from framestream.stream.receiver import ENDED, End, EndKind, Receiver
 from framestream.stream.sender import DONE, BytesLike, Sender, as_chunks
 from framestream.stream.timeouts import ReadTimeouts, within
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from typing import Self, TypeAlias, Unpack
 
     from typing_extensions import TypeVar
+
+    from framestream.stream.reads import Frames
 
     F = TypeVar("F", default=Any)  # the frames of a stream with a framing of its own
     T = TypeVar("T", default=Any)  # the frames of a condition; anything, if it is only named
@@ -303,7 +305,7 @@ class IOStream(Generic[F]):
         Leaving the loop is safe at any point: the next read begins with the next frame. Raises the same as
         `read`, except for a clean end.
         """
-        return Frames(self, self._receiving(condition))
+        return WaitingFrames(self, self._receiving(condition))
 
     def __aiter__(self) -> Frames[F]:
         return self.frames()
