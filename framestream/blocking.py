@@ -26,7 +26,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, Unpack, overload
 
 from framestream import net
 from framestream._events import events
@@ -38,16 +38,13 @@ from framestream.net.connect import ConnectOptions
 from framestream.net.serve import ServeOptions, check_handler
 from framestream.net.sockets import open_stream
 from framestream.stream.options import StreamOptions
-from framestream.stream.stream import IOStream, ReadLimits, StreamStats
+from framestream.stream.stream import Condition, F, IOStream, ReadBy, ReadLimits, SendFramer, StreamStats, T
 from framestream.transport import PipeTransport, Transport
 
 if TYPE_CHECKING:
     import ssl
 
 __all__ = ["ProcessStream", "Server", "Stream", "connect", "framed", "serve"]
-
-F = TypeVar("F")
-T = TypeVar("T")
 
 
 class HasFileno(Protocol):
@@ -68,8 +65,9 @@ def _background() -> asyncio.AbstractEventLoop:
     """Return the loop of this process; a thread runs it as long as the process lives."""
     with _lock:
         if (loop := _loops.get(os.getpid())) is None:
-            loop = _loops[os.getpid()] = asyncio.new_event_loop()
+            loop = asyncio.new_event_loop()
             threading.Thread(target=_run_on, args=[loop], name="framestream", daemon=True).start()
+            _loops[os.getpid()] = loop  # only now: without its thread, calls would wait for ever
         return loop
 
 
@@ -92,6 +90,8 @@ def _run(loop: asyncio.AbstractEventLoop, function: Callable[[], Awaitable[T]]) 
         is_inside = False
     if is_inside:
         raise RuntimeError("a callback cannot wait for a stream, which waits for the callback; use a thread")
+    if loop in _loops.values() and loop is not _loops.get(os.getpid()):
+        raise RuntimeError("this was opened before this process was forked, which has no thread for it: open another")
     future = asyncio.run_coroutine_threadsafe(call(), loop)
     try:
         return future.result()
@@ -140,10 +140,8 @@ class Stream(Generic[F]):
     @overload
     def receive(self, condition: None = ..., **limits: Unpack[ReadLimits]) -> F: ...
     @overload
-    def receive(self, condition: ReadCondition[T], **limits: Unpack[ReadLimits]) -> T: ...
-    @overload
-    def receive(self, condition: str, **limits: Unpack[ReadLimits]) -> Any: ...
-    def receive(self, condition: ReadCondition[Any] | str | None = None, **limits: Any) -> Any:
+    def receive(self, condition: ReadBy[T], **limits: Unpack[ReadLimits]) -> T: ...
+    def receive(self, condition: Condition[Any] = None, **limits: Any) -> Any:
         """Return the next frame, waiting for it if needed.
 
         It consumes exactly the frame; the bytes after it are for the next call, with any condition.
@@ -164,10 +162,8 @@ class Stream(Generic[F]):
     @overload
     def frames(self, condition: None = ...) -> Iterator[F]: ...
     @overload
-    def frames(self, condition: ReadCondition[T]) -> Iterator[T]: ...
-    @overload
-    def frames(self, condition: str) -> Iterator[Any]: ...
-    def frames(self, condition: ReadCondition[Any] | str | None = None) -> Iterator[Any]:
+    def frames(self, condition: ReadBy[T]) -> Iterator[T]: ...
+    def frames(self, condition: Condition[Any] = None) -> Iterator[Any]:
         """Iterate over frames until the stream ends cleanly.
 
         Leaving the loop is safe at any point: the next call begins with the next frame. Raises the same as
@@ -179,7 +175,7 @@ class Stream(Generic[F]):
     def __iter__(self) -> Iterator[F]:
         return self.frames()
 
-    def _chosen(self, condition: ReadCondition[Any] | str | None) -> ReadCondition[Any] | None:
+    def _chosen(self, condition: Condition[Any]) -> ReadCondition[Any] | None:
         return self._stream.framer if condition is None else condition_of(condition)
 
     def _receive(
@@ -208,7 +204,7 @@ class Stream(Generic[F]):
     def send(self, frame: F, framer: None = ...) -> None: ...
     @overload
     def send(self, frame: T, framer: Framer[T] | str) -> None: ...
-    def send(self, frame: Any, framer: Framer[Any] | str | None = None) -> None:
+    def send(self, frame: Any, framer: SendFramer = None) -> None:
         """Send one frame, and wait until it has left.
 
         Raises:
@@ -235,8 +231,8 @@ class Stream(Generic[F]):
 
     def framed(
         self,
-        framer: ReadCondition[T] | str,
-        send_framer: Framer[Any] | str | None = None,
+        framer: ReadBy[T],
+        send_framer: SendFramer = None,
         **options: Any,
     ) -> Stream[T]:
         """Set the framers for receiving and sending, and return the stream itself; see `IOStream.framed`."""
@@ -336,8 +332,8 @@ def connect(
 def connect(
     url: str,
     *,
-    framer: ReadCondition[Any] | str | None = ...,
-    send_framer: Framer[Any] | str | None = ...,
+    framer: Condition[Any] = ...,
+    send_framer: SendFramer = ...,
     **options: Unpack[ConnectOptions],
 ) -> Stream[Any]: ...
 def connect(url: str, **options: Any) -> Stream[Any]:
@@ -360,14 +356,14 @@ def framed(
 @overload
 def framed(
     source: socket.socket | Transport | HasFileno,
-    framer: ReadCondition[Any] | str | None = ...,
-    send_framer: Framer[Any] | str | None = ...,
+    framer: Condition[Any] = ...,
+    send_framer: SendFramer = ...,
     **options: Unpack[StreamOptions],
 ) -> Stream[Any]: ...
 def framed(
     source: Any,
-    framer: ReadCondition[Any] | str | None = None,
-    send_framer: Framer[Any] | str | None = None,
+    framer: Condition[Any] = None,
+    send_framer: SendFramer = None,
     **options: Unpack[StreamOptions],
 ) -> Stream[Any]:
     """Return a stream over a source that is already open.
@@ -517,8 +513,8 @@ def serve(
     handler: Callable[[Stream[T]], object],
     url: str,
     *,
-    framer: ReadCondition[T] | str | None = None,
-    send_framer: Framer[Any] | str | None = None,
+    framer: Condition[T] = None,
+    send_framer: SendFramer = None,
     **options: Unpack[ServeOptions],
 ) -> Server:
     """Listen on a URL and run ``handler(stream)`` in a thread for each connection.

@@ -123,20 +123,7 @@ class State(Enum):
     BROKEN = "nothing after it can be read"
 
 
-class Found(Enum):
-    """How a search ends, unless with NEED_DATA."""
-
-    EXTENT = "the extent is known"
-    SETTLED = "payload has become final"
-    TOO_LARGE = "the frame shows no end within the limit"
-
-
 FRESH, SEARCHING, KNOWN, STREAMING, TRUNCATING, SKIPPING, BROKEN = State
-EXTENT: Final = Found.EXTENT
-SETTLED: Final = Found.SETTLED
-TOO_LARGE: Final = Found.TOO_LARGE
-
-TooLarge: TypeAlias = Literal[Found.TOO_LARGE]
 
 # A decoder has skip_frame(); a stream skips the rest when the block of open_frame() ends.
 IN_PARTS: Final = "a frame is being streamed in parts; finish it, or skip it with skip_frame() or by leaving its block"
@@ -242,46 +229,46 @@ class CurrentFrame:
 
     # Where does it end?
 
-    def search(self, bound: int, eof: bool, *, in_parts: bool = False) -> Found | NeedData:
-        """Ask about the frame until its extent is known or something stands in the way.
+    def search(self, limit: int, eof: bool, *, in_parts: bool = False) -> bool:
+        """Ask about the frame until its extent is known; return False if more bytes must arrive before that.
 
-        It never collects more than `bound` + 1 unsettled bytes. With `in_parts`, return
-        SETTLED as soon as payload is final, so that it can be passed on first. Padding is consumed.
+        With `in_parts`, return True as soon as payload is final, so that it can be passed on first. Padding is
+        consumed. It raises `FrameTooLarge` before it collects more than ``limit + overhead + 1`` unsettled bytes.
         """
-        buffer = self.buffer
+        buffer, bound = self.buffer, limit + self.condition.overhead
         while True:
             if self.extent:
                 if self.value is not PADDING:
-                    return EXTENT
+                    return True
                 if self._is_undecided_within(bound + 1, self.end, in_parts):
-                    return TOO_LARGE
+                    break
                 buffer.advance(self.end)
                 self.reset()
                 if eof and not buffer.size:
-                    return NEED_DATA
+                    return False
                 if self.is_tired(1):
                     raise Respite
             if in_parts and self.settled > 0:
-                return SETTLED
+                return True
             need = self.need
             if not need and not self.condition.can_be_empty:
                 need = 1
             have = len(buffer.head) - buffer.pos
             if have < need:
                 if have > bound:
-                    return TOO_LARGE
+                    break
                 if buffer.queued:
                     buffer.grow(min(need, bound + 1))
                     continue
                 if not eof:
-                    return NEED_DATA
+                    return False
             last = eof and not buffer.queued
             try:
                 found = self._ask(last)
             except FramingError:
                 # In smaller chunks, the bytes before the error would have been judged, or passed on, first.
                 if self._is_undecided_within(bound + 1, have, in_parts):
-                    return TOO_LARGE
+                    break
                 found = self._settled_before_error(have) if in_parts else None
                 if found is None:
                     raise
@@ -290,10 +277,13 @@ class CurrentFrame:
                 continue
             is_small = type(found) is tuple and len(found) > 2 and found[2] <= buffer.pos + bound + 1
             if in_parts and not is_small and self._is_undecided_within(bound + 1, have, in_parts):
-                return TOO_LARGE
+                break
             self.note(found)
             if not self.extent and last and not (in_parts and self.settled > 0):
-                return TOO_LARGE if have > bound else NEED_DATA
+                if have <= bound:
+                    return False
+                break
+        raise self.error or self.too_large(limit)
 
     def _ask(self, eof: bool) -> Any:
         buffer, window = self.buffer, self.window
@@ -416,17 +406,15 @@ class CurrentFrame:
 
     # Parts
 
-    def next_part(self, bound: int, eof: bool) -> bytes | FrameEnd | NeedData | TooLarge:
-        """Return the next part, FRAME_END, NEED_DATA, or TOO_LARGE if over `bound` bytes stay unsettled."""
+    def next_part(self, limit: int, eof: bool) -> bytes | FrameEnd | NeedData:
+        """Return the next part, FRAME_END, or NEED_DATA; raise the same as `search`."""
         buffer = self.buffer
         while not self.extent:
-            found = self.search(bound, eof, in_parts=True)
-            if found is SETTLED:
-                # A settled header with no payload after it makes no part.
-                if part := self._take_settled():
-                    return part
-            elif found is not EXTENT:
-                return found
+            if not self.search(limit, eof, in_parts=True):
+                return NEED_DATA
+            # A settled header with no payload after it makes no part.
+            if self.settled and (part := self._take_settled()):
+                return part
         if self.first > 0:
             if buffer.size < self.first:
                 return NEED_DATA
@@ -444,12 +432,12 @@ class CurrentFrame:
         self._moved(buffer.drop(self.end))
         return NEED_DATA if self.end else FRAME_END
 
-    def drop(self, bound: int, eof: bool) -> FrameEnd | NeedData | TooLarge:
+    def drop(self, limit: int, eof: bool) -> FrameEnd | NeedData:
         """Discard the frame's bytes that have arrived; return FRAME_END after the last."""
         while True:
             if self.extent and self.stop > 0:
                 self._moved(self.buffer.drop(self.stop))
-            part = self.next_part(bound, eof)
+            part = self.next_part(limit, eof)
             if not isinstance(part, bytes):
                 return part
 
@@ -468,10 +456,10 @@ class CurrentFrame:
         self.stop = max(self.stop - size, 0)
         self.end -= size
 
-    def gather(self, bound: int, eof: bool) -> bytes | FrameEnd | NeedData | TooLarge:
+    def gather(self, limit: int, eof: bool) -> bytes | FrameEnd | NeedData:
         """Return the beginning to keep, once it is complete."""
         while self.missing:
-            part = self.next_part(bound, eof)
+            part = self.next_part(limit, eof)
             if not isinstance(part, bytes):
                 return part
             kept = part[: self.missing]
@@ -608,30 +596,30 @@ class Batch:
         at: index of the first byte after it.
         end: index of the first byte after the batch.
         base: stream offset of ``head[0]``.
-        total: how many frames there are.
+        left: how many frames come after that.
         limit: the limit in force when they were cut, in bytes.
     """
 
-    __slots__ = ("_condition", "_eof", "_seen", "at", "base", "end", "head", "limit", "start", "total")
+    __slots__ = ("_condition", "_eof", "at", "base", "end", "head", "left", "limit", "start")
 
     def __init__(
         self,
         condition: ReadCondition[Any],
         buffer: ReceiveBuffer,
         end: int,
-        total: int,
+        left: int,
         limit: int,
         eof: bool,
     ) -> None:
-        self._condition, self._eof, self._seen = condition, eof, 0
+        self._condition, self._eof = condition, eof
         self.head, self.base, self.end = buffer.head, buffer.base, end
         self.start = self.at = buffer.pos
-        self.total, self.limit = total, limit
+        self.left, self.limit = left, limit
 
-    def follow(self, delivered: int) -> None:
-        """Move the cursor to the frame delivered last."""
+    def follow(self, ahead: int) -> None:
+        """Move the cursor to the frame delivered last, if so many are still ahead."""
         window = Window(self.head, self.at, eof=self._eof)
-        while self._seen < delivered:
+        while self.left > ahead:
             found: Any
             try:
                 found = self._condition.find(window)
@@ -641,7 +629,7 @@ class Batch:
                 framer, offset = str(self._condition), self.base + window.start
                 raise FramerContractError("split and find disagree", framer=framer, offset=offset)
             if len(found) == 3 or found[3] is not PADDING:
-                self._seen += 1
+                self.left -= 1
                 self.start = window.start
                 self.at = found[2]
             window.start = window.resume = found[2]
@@ -792,13 +780,12 @@ class FrameDecoder:
         if self._eof:
             raise StreamClosed("data received after the end of the stream")
         buffer = self._buffer
-        if view.itemsize != 1:
-            view = view.cast("B")
+        if view.format != "B" or not view.c_contiguous:
+            view = memoryview(view.tobytes())
         if buffer.place is not None:
             done = buffer.fill(view)  # mypyc would call it twice inside the brackets
             view = view[done:]
-        is_large = self._size >= _WORTH_BORROWING and len(view) >= _WORTH_BORROWING
-        if is_large and (self._frame.state is KNOWN or not buffer.size):
+        if self._size >= _WORTH_BORROWING <= len(view) and (self._frame.state is KNOWN or not buffer.size):
             buffer.borrow(view)
             return True
         if self.ahead or not buffer.extend(view):
@@ -1016,9 +1003,7 @@ class FrameDecoder:
                     return NEED_DATA
             elif frame.state is KNOWN and frame.value is not PADDING:
                 return self._take(condition)
-        if frame.state is TRUNCATING:
-            if condition is not frame.condition and condition != frame.condition:
-                raise self._busy_truncating()
+        if frame.state is TRUNCATING and (condition is frame.condition or condition == frame.condition):
             beginning = self._resume(frame.gather)
             if beginning is NEED_DATA:
                 return NEED_DATA
@@ -1030,10 +1015,7 @@ class FrameDecoder:
             return self._decode(condition, beginning, value, first)
         if (nothing := self._begin(condition)) is not None:
             return nothing
-        found = frame.search(limit + condition.overhead, self._eof)
-        if found is TOO_LARGE:
-            raise frame.too_large(limit)
-        if found is EXTENT:
+        if frame.search(limit, self._eof):
             if frame.end > limit:
                 frame.judge(limit)
             if frame.end <= buffer.size:
@@ -1046,17 +1028,12 @@ class FrameDecoder:
 
     def _part(self, condition: ReadCondition[Any], limit: int) -> bytes | FrameEnd | NeedData | End:
         frame = self._frame
-        if frame.state is TRUNCATING:
-            raise self._busy_truncating()
         if frame.state is not STREAMING:
             if (nothing := self._begin(condition)) is not None:
                 return nothing
-            frame.condition = condition
         elif condition is not frame.condition and condition != frame.condition:
             raise StreamBusy(f"a frame of {frame.condition} is being streamed; finish or skip it first")
-        part = frame.next_part(limit + condition.overhead, self._eof)
-        if part is TOO_LARGE:
-            raise frame.too_large(limit)
+        part = frame.next_part(limit, self._eof)
         if part is FRAME_END:
             self._finish()
             return FRAME_END
@@ -1076,6 +1053,8 @@ class FrameDecoder:
             raise self._error.with_traceback(None)
         if frame.state is STREAMING:
             raise StreamBusy(IN_PARTS)
+        if frame.state is TRUNCATING:
+            raise StreamBusy(f"a truncated frame of {frame.condition} is being read; read on with that")
         if frame.state is SKIPPING and self._resume(frame.drop) is NEED_DATA:
             return NEED_DATA
         if self._at_end(condition):
@@ -1088,8 +1067,7 @@ class FrameDecoder:
         frame = self._frame
         value = frame.value
         if type(value) is Decode:
-            if value.trailer:
-                frame.check_trailer()
+            frame.check_trailer()
         elif value is not PAYLOAD:
             self._finish()
             return value
@@ -1242,7 +1220,7 @@ class FrameDecoder:
         # The cursor of the batch, moved to the frame delivered last.
         batch = self._batch
         assert batch is not None
-        batch.follow(batch.total - len(self.ahead))
+        batch.follow(len(self.ahead))
         return batch
 
     def _put_back(self) -> None:
@@ -1289,15 +1267,11 @@ class FrameDecoder:
 
     # Frames above the limit
 
-    def _resume(
-        self, ask: Callable[[int, bool], bytes | FrameEnd | NeedData | TooLarge]
-    ) -> bytes | FrameEnd | NeedData:
+    def _resume(self, ask: Callable[[int, bool], bytes | FrameEnd | NeedData]) -> bytes | FrameEnd | NeedData:
         """Pass on or discard the bytes of a frame that is too large or skipped."""
         frame = self._frame
         limit = self._limit(frame.condition, None) if frame.error is None else frame.error.limit
-        outcome = ask(limit + frame.condition.overhead, self._eof)
-        if outcome is TOO_LARGE:
-            raise frame.error or frame.too_large(limit)
+        outcome = ask(limit, self._eof)
         if outcome is NEED_DATA and self._eof:
             raise frame.incomplete()
         if outcome is FRAME_END:
@@ -1313,9 +1287,6 @@ class FrameDecoder:
                     finally:
                         del error
         return outcome
-
-    def _busy_truncating(self) -> StreamBusy:
-        return StreamBusy(f"a truncated frame of {self._frame.condition} is being read; read on with that")
 
     # State
 

@@ -71,7 +71,6 @@ class Requests(Generic[T]):
         self._timeout = timeout
         self._ids = iter(count(1) if ids is None else ids)
         self._on_other = on_other or self._log
-        self._logged = False
         self._waiting: dict[Hashable, asyncio.Future[T]] = {}
         self._reading: asyncio.Task[None] | None = None
         self._error: Exception | None = None  # the error that ended the reading
@@ -146,21 +145,28 @@ class Requests(Generic[T]):
             waiting.set_result(frame)
 
     def _log(self, frame: T) -> None:
-        if not self._logged:  # or a peer would decide how long the log gets
-            self._logged = True
-            what = printable(f"{frame!r:.100}")
-            logger.warning("%s: no request waits for %s", self._stream.peer, what, extra={"stream": self._stream})
+        self._on_other = lambda _: None  # or a peer would decide how long the log gets
+        what = printable(f"{frame!r:.100}")
+        logger.warning("%s: no request waits for %s", self._stream.peer, what, extra={"stream": self._stream})
 
     async def __aenter__(self) -> Self:
         frames = self._stream.frames()
         if self._stream.reading():
             raise StreamBusy("a read is under way; requests read the stream themselves")
         self._reading = asyncio.create_task(self._read(frames))
+        try:
+            await asyncio.sleep(0)  # by then it reads: another read is refused, and does not fail this one
+        except asyncio.CancelledError:
+            await self._stop()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._stop()
+
+    async def _stop(self) -> None:
         assert self._reading is not None
         self._reading.cancel()
         await asyncio.wait([self._reading])

@@ -1,5 +1,6 @@
 """``framestream cut --jobs``, ``stats``, ``index`` and ``repair``."""
 
+import os
 import tracemalloc
 
 import command_line
@@ -127,6 +128,14 @@ def test_an_index_is_written_beside_its_file_and_again_after_a_change(framestrea
     file.write_bytes(PREFIXES[:-4] * 2)
     again = framestream("index", file, "--framer", "length-prefix:2")
     assert (0, f"{file}.fsindex: 8 frames, 1 place\n") == (again.status, again.out)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="this system has no /proc")
+def test_a_file_of_the_kernel_that_tells_no_size_is_read_as_a_stream_only(framestream):
+    assert framestream("cut", "line", "/proc/self/status", "-n", "1").frames[0].startswith("Name:")
+    told = "framestream: /proc/self/status: it tells no size, so it cannot be read in parts\n"
+    for command in ("stats line /proc/self/status", "cut line /proc/self/status --jobs 1"):
+        assert (1, b"", told) == framestream(*command.split())
 
 
 @pytest.mark.parametrize("command", ["index", "repair", "stats"])

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import command_line
 import pytest
-from command_line import start
 from distributions import Site
 
 from framestream import __file__ as package
@@ -94,15 +92,14 @@ def test_a_reader_that_leaves_finds_a_whole_project(tmp_path, monkeypatch):
 
 
 def test_a_project_is_written_whole_or_not_at_all(framestream, tmp_path):
-    def no_large_files():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
-
     # What coverage would leave at its end is too large, too; bytecode would stay, cut off, and break imports.
     env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     env["PYTHONDONTWRITEBYTECODE"] = "1"
-    with start("new", "acme", cwd=tmp_path, env=env, preexec_fn=no_large_files) as process:
-        told = b"framestream: framestream-acme: file too large; nothing was written\n"
-        assert (b"", told, 1) == (*process.communicate(timeout=20), process.returncode)
+    # A shell sets the limit, which counts blocks of 512 bytes: a fork of a process with threads may hang.
+    limited = ["/bin/sh", "-c", f"ulimit -f 1 && exec {sys.executable} -m framestream new acme"]
+    done = subprocess.run(limited, cwd=tmp_path, env=env, capture_output=True, check=False)
+    told = b"framestream: framestream-acme: file too large; nothing was written\n"
+    assert (1, b"", told) == (done.returncode, done.stdout, done.stderr)
     assert [] == os.listdir(tmp_path)
     assert framestream("new", "acme").status == 0
 

@@ -210,6 +210,11 @@ async def test_what_makes_no_sense_is_refused_before_anybody_is_reached(monkeypa
             AddressError,
             "'x..y' in server_hostname='x..y' is not a h",
         ),
+        (
+            connect("tcp://localhost:1", server_hostname="localhost"),
+            AddressError,
+            "^server_hostname is 'localhost', but tcp://localhost:1 is without TLS, .*: use tls://, or pass tls=True$",
+        ),
         (serve(echo, TLS_HERE), AddressError, r"needs a certificate: pass tls=server_tls\(...\)"),
         # Where nobody can listen
         (serve(echo, "exec:cat"), AddressError, "cannot listen on exec:cat"),

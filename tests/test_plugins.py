@@ -94,6 +94,12 @@ def test_entry_points_refer_to_a_framer_class_or_to_a_module(installed: Site) ->
     assert "is written for contract version 2" in reason("later")
 
 
+def test_an_entry_point_that_names_no_module_is_told_before_it_is_imported(installed: Site) -> None:
+    installed.install("acme-upto", healthy("upto"), "upto", target="acme-upto:Upto")
+    told = "its entry point 'upto' is 'acme-upto:Upto'; it must be MODULE or MODULE:ATTRIBUTE"
+    assert reason("upto") == f"framer 'upto' is not available: plugin acme-upto 1.0 failed: {told}"
+
+
 def test_a_name_in_other_letters_is_told_from_the_one_it_looks_like(installed: Site) -> None:
     look_alike = "upt\N{CYRILLIC SMALL LETTER O}"
     installed.install("acme-upto", healthy("upto"), "upto")

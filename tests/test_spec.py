@@ -209,6 +209,7 @@ def test_a_framer_prints_the_shortest_string_that_makes_it() -> None:
         ("header:1,big,3", "header has no option for '3' after size, order", 13),
         ("header(ends:a)", "header has no option for 'ends'", 7),
         ("header:size=1,size=2", "size is given twice", 14),
+        ("pair:ends", "pair has no option for 'ends'; a framer stands in parentheses after the name", 5),
         ("ends", "ends needs marks", 0),
         ("ends:a,keep=maybe", "keep: 'maybe' is not yes or no", 12),
         ("pair:head=header", "head: a framer stands in parentheses after the name", 10),

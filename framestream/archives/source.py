@@ -111,6 +111,8 @@ class LocalFile(Source):
                 raise ArchiveError(f"is a directory; give its files, such as {os.path.join(path, '*')}", url=path)
             if not stat.S_ISREG(status.st_mode):
                 raise ArchiveError("it is a pipe or a device, which cannot be read in parts", url=path)
+            if not status.st_size and _has_bytes(path):
+                raise ArchiveError("it tells no size, so it cannot be read in parts", url=path)
             return cls(path, status.st_size, status.st_mtime_ns)
 
     def chunks(self, start: int, stop: int | None = None) -> Iterator[bytes]:
@@ -130,6 +132,12 @@ class LocalFile(Source):
     def _check(self, file: IO[bytes]) -> None:
         status = os.fstat(file.fileno())
         self.check(status.st_size, status.st_mtime_ns, may_grow=True)
+
+
+def _has_bytes(path: str) -> bool:
+    """Tell whether a file that says it is empty has content, as those in /proc, which the kernel makes when read."""
+    with open(path, "rb", buffering=0) as file:
+        return bool(file.read(1)) and not os.fstat(file.fileno()).st_size
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ class PluginManager:
                 self._ready(plugin)
 
     def define(self, name: str, spec: str) -> None:
-        """Give a spec string a name that can be used like any other, even in other spec strings."""
+        """Give a spec string a name that can be used like any other, even in other spec strings, without options."""
         self._named[name] = named_framer(name, spec, "the program")
         self._changed()
 

@@ -258,16 +258,23 @@ def _may_declare_plugins(distribution: metadata.Distribution) -> bool:
 
 
 def _plugins_of(name: str, distribution: metadata.Distribution) -> list[Plugin]:
-    by_module: dict[str, dict[str, Callable[[], Any]]] = {}
-    for point in distribution.entry_points:
-        if point.group == GROUP:
-            by_module.setdefault(point.value.partition(":")[0].strip(), {})[point.name] = point.load
+    by_module: dict[str, dict[str, metadata.EntryPoint]] = {}
+    for point in distribution.entry_points.select(group=GROUP):
+        by_module.setdefault(point.value.partition(":")[0].strip(), {})[point.name] = point
     told: Any = distribution.metadata
     version = told.get("Version") or ""  # each look at it parses the metadata
-    plugins = [Plugin(name, version, module, points) for module, points in by_module.items()]
-    for plugin in plugins:
-        if wrong := [name for name in plugin.names if not is_name(name)]:
-            plugin.fail(f"its entry point '{wrong[0]}' is not a name for a framer: letters and digits of ASCII")
+    plugins = []
+    for module, points in by_module.items():
+        plugin = Plugin(name, version, module, {name: point.load for name, point in points.items()})
+        for known, point in zip(plugin.names, points.values(), strict=True):
+            if not is_name(known):
+                plugin.fail(f"its entry point '{known}' is not a name for a framer: letters and digits of ASCII")
+                break
+            if not point.pattern.match(point.value):
+                value = _plain(point.value)
+                plugin.fail(f"its entry point '{known}' is '{value}'; it must be MODULE or MODULE:ATTRIBUTE")
+                break
+        plugins.append(plugin)
     return plugins
 
 

@@ -191,16 +191,17 @@ def _values_of(options: Iterable[Option], spec: Spec, build: Callable[[Spec], An
     holders = [option for option in options if option.holds_framers]
     in_place = [option for option in options if option.kind is not Parameter.KEYWORD_ONLY and not option.holds_framers]
     flags = {option.key for option in options if bool in option.takes.types}
+    hint = "a framer stands in parentheses after the name" if holders and not spec.framers else ""
     given: dict[str, list[Any]] = {}
     for framer in spec.framers:
-        option = _next_open(holders, given, spec, framer)
+        option = _next_open(holders, given, spec, framer, NESTED_OPTIONS)
         is_none = framer.name == "none" and None in option.takes.types
         given.setdefault(option.key, []).append(None if is_none else build(framer))
     for setting in spec.options:
         key, value = setting
         if key is None and not value.is_quoted and value.text in flags:
             key, value = value, Word("yes", value.position)  # "keep" alone is "keep=yes"
-        option = _by_key(options, spec, key) if key else _next_open(in_place, given, spec, value)
+        option = _by_key(options, spec, key) if key else _next_open(in_place, given, spec, value, hint)
         if option.key in given and not option.takes.several:
             raise SpecError(f"{option.key} is given twice", position=(key or value).position)
         try:
@@ -225,15 +226,14 @@ def _by_key(options: Iterable[Option], spec: Spec, key: Word) -> Option:
     raise SpecError(reason, position=key.position)
 
 
-def _next_open(places: Iterable[Option], given: Mapping[str, Any], spec: Spec, value: Word | Spec) -> Option:
+def _next_open(places: Iterable[Option], given: Mapping[str, Any], spec: Spec, value: Word | Spec, hint: str) -> Option:
     """Return the first option in its place that is not given, or that takes any number of values."""
     for option in places:
         if option.key not in given or option.takes.several:
             return option
-    shown, hint = (value.text, "") if isinstance(value, Word) else (value.name, f"; {NESTED_OPTIONS}")
     keys = ", ".join(option.key for option in places)
-    what = f"has no option for {shown!r}" + (f" after {keys}" if keys else "")
-    raise SpecError(f"{spec.name} {what}{hint}", position=value.position)
+    what = f"has no option for {value[0]!r}" + (f" after {keys}" if keys else "") + (hint and f"; {hint}")
+    raise SpecError(f"{spec.name} {what}", position=value.position)
 
 
 # From a framer to its text ---------------------------------------------------------------------

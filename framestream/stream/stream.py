@@ -552,8 +552,8 @@ class IOStream(Generic[F]):
                 an attacker, and reads raise `StreamClosed` with an ``ssl.SSLEOFError``.
 
         Raises:
-            ValueError: the context checks the host name and `server_hostname` is missing, or `timeout` is
-                not a time; nothing is done.
+            ValueError: the context checks the host name and `server_hostname` is missing, or it is given on
+                the server's side, or `timeout` is not a time; nothing is done.
             StreamBusy: a read is under way; nothing is done.
             FramingError: plaintext was received before the handshake. An attacker may have inserted it, so
                 it is refused and the stream is closed.

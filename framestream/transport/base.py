@@ -175,7 +175,7 @@ class PolledTransport(Transport):
         """Watch for bytes."""
         if not self._reading:
             self._reading = True
-            self.watch_readable(self._on_readable)
+            self.watch_readable(self.receive_now)
 
     def pause_reading(self) -> None:
         """Stop watching."""
@@ -184,10 +184,7 @@ class PolledTransport(Transport):
             self.watch_readable(None)
 
     def receive_now(self) -> bool:
-        """Receive once."""
-        return self._on_readable()
-
-    def _on_readable(self) -> bool:
+        """Receive once; this is also what the loop calls."""
         sink = self.sink
         try:
             received = self.receive_into(sink.get_buffer(-1))

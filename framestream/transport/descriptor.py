@@ -258,9 +258,10 @@ class Readiness:
 
     __slots__ = ("_callback", "_handle", "_is_ready", "_loop")
 
+    _loop: asyncio.AbstractEventLoop
+
     def __init__(self, is_ready: Callable[[], bool]) -> None:
         self._is_ready = is_ready
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._callback: Callable[[], object] | None = None
         self._handle: asyncio.Handle | None = None
 
@@ -277,7 +278,6 @@ class Readiness:
     def notify(self) -> None:
         """Call the watcher in the next pass of the loop, if there is one and it is ready."""
         if self._callback is not None and self._handle is None and self._is_ready():
-            assert self._loop is not None
             self._handle = self._loop.call_soon(self._run)
 
     def _run(self) -> None:
@@ -351,6 +351,6 @@ def address_of_peer(sock: socket.socket) -> str:
 def format_address(address: Any) -> str:
     """Return a socket address as text: ``host:port``, ``[host]:port`` or a path."""
     if isinstance(address, tuple):
-        host, port = address[:2]
+        host, port = map(str, address[:2])  # a virtual machine is a number
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return os.fsdecode(address) or "unnamed"

@@ -65,7 +65,7 @@ class TLSTransport(Transport):
         truncation_is_end: treat a missing close_notify as an end, for peers known to leave it out.
 
     Raises:
-        ValueError: the context checks the host name, and none is given.
+        ValueError: the context checks the host name, and none is given; or one is given on the server's side.
     """
 
     # Without slots an echo is a sixteenth dearer ("tls-echo-64" in benchmarks/).
@@ -91,7 +91,10 @@ class TLSTransport(Transport):
         server_hostname: str | None = None,
         truncation_is_end: bool = False,
     ) -> None:
-        # The engine in memory takes a missing name to mean that a certificate may be for any host.
+        # The engine in memory ignores a server's, unlike Python's own TLS sockets.
+        if server_side and server_hostname:
+            raise ValueError(f"server_hostname is {server_hostname!r}, but only a client expects one of its peer")
+        # It takes a missing name to mean that a certificate may be for any host.
         if context.check_hostname and not server_side and not server_hostname:
             raise ValueError("the TLS context checks host names: pass server_hostname, the name to expect")
         self._inner = inner
