@@ -13,8 +13,8 @@ import msgpack
 from sample_conditions import Spaced  # noqa: F401 - a table names it
 
 from framestream import framers
-from framestream.errors import FramingError
-from framestream.framer import Decode, NeedMore, ReadCondition, Window
+from framestream.errors import FramingError, PayloadError
+from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Window
 from framestream.framers.amounts import Exactly, FixedLength
 from framestream.framers.choice import FirstOf, When
 from framestream.framers.combined import HeaderThenBody, Nested
@@ -131,6 +131,56 @@ class Headed(GeneratorFramer[Any]):
 
     def __hash__(self) -> int:
         return hash(self.condition)
+
+
+class Prefixed(GeneratorFramer[bytes]):
+    def fields(self) -> Fields[bytes]:
+        return Body(int((yield b":")), bytes, trailer=b",")
+
+
+def of(generator: Callable[..., Any], *arguments: Any) -> GeneratorFramer[Any]:
+    """A framer whose fields this generator reads."""
+
+    class Made(GeneratorFramer[Any]):
+        def fields(self) -> Any:
+            return generator(*arguments)
+
+    return Made()
+
+
+def every_kind() -> Any:
+    number = yield 2
+    word = yield b", "
+    numbers = yield struct.Struct("<HB")
+    line = yield Line()
+    packed = yield Msgpack()
+    prefixed = yield LengthPrefix(1)
+    nothing = yield 0
+    return number, word, numbers, line, packed, prefixed, nothing
+
+
+def small_numbers() -> Any:
+    yield 2
+    number = int((yield b";"))
+    if number > 9:
+        raise FramingError("too many")
+    if number > 5:
+        raise FramingError("too many by far", position=0)
+    if number == 5:
+        raise PayloadError("five")
+    return number
+
+
+def negative(kind: str) -> Any:
+    [number] = yield struct.Struct("b")
+    if kind == "field":
+        yield number
+    return Body(number, bytes)
+
+
+def pings() -> Any:
+    line = yield b"\n"
+    return PADDING if line == b"ping" else line
 
 
 def many(count: int, width: int = 1) -> bytes:
@@ -434,8 +484,21 @@ Delimiter(b"\n", max_size=10):  b"\x16\x03\x01\x02\x00\x01" + bytes(20)
     -> "frame exceeds the limit of 10 bytes; looks like a TLS handshake (at offset 0)"
 Line(max_size=10):  b"GET " * 10 -> "frame exceeds the limit of 10 bytes (at offset 0)"
 
-NETSTRING:  b"12?" -> "decimal length has b'?' where a digit or b':' is expected (at offset 2)"
+# What is refused is told with what could stand there.
+NETSTRING:  b":" -> "decimal length has b':' where a digit is expected (at offset 0)"
+NETSTRING:  b"1x" -> "decimal length has b'x' where a digit or b':' is expected (at offset 1)"
+LengthPrefix(2, format="decimal", terminator=b":"):  b"12x"
+    -> "decimal length has b'x' where b':' is expected (at offset 2)"
 
+Regex(rb"\n\r?\n"):  b"a\n\r\nb\n\n" -> b"a\n\r\n", b"b\n\n"
+Regex(rb"a{2,3}b"):  b"aaaabaab" -> b"aaaab", b"aab"
+Regex(rb"(?i)END|stop"):  b"xenDsTOPy" -> b"xenD", b"sTOP", "stream ended inside a frame: 1 byte arrived (at offset 8)"
+Regex(rb"[0-9]{0,4000};"):  b"12;x;" -> b"12;", b"x;"
+Regex(rb".*[0-9]+;"):  b"12;x3;" -> b"12;", b"x3;"
+Regex(rb"abcd.e|c"):  b"abcdxe" -> b"abc", "stream ended inside a frame: 3 bytes arrived (at offset 3)"
+Regex(rb"x(?:ab|abc)d{0,2};"):  b"xabdd;xabc;" -> b"xabdd;", b"xabc;"
+Regex(rb"x[a-z]{1,30};|ab|b"):  b"xyz;aab" -> b"xyz;", b"aab"
+Regex(rb"(?i)a(?-i:b);"):  b"AB;Ab;" -> b"AB;Ab;"
 # A match that begins later may end first: the leftmost is "abcdef", the one that ends first "cd".
 Regex(rb"[a-z][a-z]cdef|c[0-9d]"):  b"abcdefcd" -> b"abcd", b"efcd"
 Regex(rb"[ax]b{1,200}c|b{1,20}[de]"):  b"abbbbdbbbcd"
@@ -506,6 +569,7 @@ FirstOf(Msgpack()):  b"\xc1" -> "byte 0xc1 begins no msgpack object (at offset 0
 FirstOf(When(b"\x92", Msgpack()), LINE):  b"\x91\xc1\n\x92\xc1\n"
     -> b"\x91\xc1", "byte 0xc1 begins no msgpack object (at offset 4)"
 FirstOf(Spaced(), LINE):  b"  a\n b\n " -> b"a", b"b"
+FirstOf(When(b"a", Line()), When(b"b", Delimiter(b";")), VARINT):  b"a1\nb2;\2xyb3;" -> "a1", b"b2", b"xy", b"b3"
 FirstOf(When(b"1", Netstring()), LINE):  b"1:a,b\n1:a;"
     -> "a", b"b", "frame ends with b';' where b',' is expected (at offset 9)"
 # A beginning longer than what decides otherwise.
@@ -535,5 +599,19 @@ Nested(LengthPrefix(1), Spaced()):  b"\2  \4 ab\n\5 ab\n \6 ab\n a\3 ab"
 Nested(LengthPrefix(1), Line(max_size=2)):  b"\3ab\n\4abc\n\1\n"
     -> "ab", "bad: payload is no line: frame of 3 bytes exceeds the limit 2", ""
 Nested(LengthPrefix(2), Msgpack()):  b"\x02\x5b" + msgpack.packb("x" * 600) -> "x" * 600
+
+of(every_kind):  b"12word, \1\0\2line\n\x92\1\2\1p" -> (b"12", b"word", (1, 2), "line", [1, 2], b"p", b"")
+Headed(Spaced()):  b"a   b\nc d\n" -> (b"a", b"b"), (b"c", b"d")
+of(pings):  b"ping\nhello\nping\n" -> b"hello"
+of(small_numbers):  b"ab1;ab10;" -> 1, "too many (at offset 6)"
+of(small_numbers):  b"ab6;" -> "too many by far (at offset 0)"
+of(small_numbers):  b"ab5;ab1;" -> "bad: five", 1
+of(small_numbers):  b"abx;" -> "invalid literal for int() with base 10: b'x' (at offset 2)"
+of(negative, "field"):  b"\xfd" -> "a field of -3 bytes (at offset 0)"
+of(negative, "body"):  b"\xfd" -> "a body of -3 bytes (at offset 0)"
+Headed(Never()):  b"put x" -> "never (at offset 4)"
+Headed(LINE, int):  b"put 1\nput x\nput 2\n"
+    -> (b"put", 1), "bad: invalid literal for int() with base 10: b'x'", (b"put", 2)
+Prefixed():  b"5:hello,0:;" -> b"hello", "frame ends with b';' where b',' is expected (at offset 10)"
 """
 """What a framer reads, whatever the chunks, and what is told of a bad frame or a broken stream."""

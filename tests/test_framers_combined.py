@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from cutting import cut, error, told, wire
-from framer_examples import LINE, SNIFF, Headed, Many, Netstring, Never, Packet, many
+from framer_examples import LINE, SNIFF, Headed, Many, Netstring, Never, Packet, many, of
 from sample_conditions import Spaced
 
 from framestream import NEED_DATA, FrameDecoder, Framer, ReadCondition, Window, iter_frames
@@ -20,7 +18,7 @@ from framestream.framers.amounts import Exactly
 from framestream.framers.choice import FirstOf, When
 from framestream.framers.combined import HeaderThenBody, Mapped, Nested, Sequence
 from framestream.framers.delimiter import Delimiter, Line
-from framestream.framers.generator import Body, Fields, GeneratorFramer
+from framestream.framers.generator import Body
 from framestream.framers.length_prefix import LengthPrefix
 from framestream.framers.msgpack import Msgpack
 from framestream.testing import chunkings
@@ -136,25 +134,43 @@ def test_a_part_is_not_asked_while_the_bytes_of_its_extent_arrive() -> None:
     assert asked == [(3, 1), (3, 3), (4, 3)]
 
 
-def test_a_function_that_returns_no_condition_is_its_authors_bug() -> None:
-    assert isinstance(error(Sequence(LINE, lambda line: 5), b"a\nb"), FramerContractError)  # type: ignore[arg-type, return-value]
+class Stuck(ReadCondition[bytes]):
+    def find(self, window: Window) -> Any:
+        return window.start, window.start, window.start, PADDING
 
 
-def test_padding_of_no_bytes_is_its_authors_bug() -> None:
-    class Stuck(ReadCondition[bytes]):
-        def find(self, window: Window) -> Any:
-            return window.start, window.start, window.start, PADDING
-
-    assert isinstance(error(Sequence(LINE, Stuck()), b"a\nb"), FramerContractError)
+def yielding(field: Any) -> Any:
+    yield field
 
 
-def test_a_truncated_frame_of_parts_is_a_bad_payload() -> None:
-    parts = ((Sequence(LINE, LINE), b"ab\ncdefgh\n"), (HeaderThenBody(LINE, lambda line: LINE), b"ab\ncdefgh\n"))
-    for condition, data in (*parts, (FirstOf(When(b"a", LINE), Msgpack()), b"abcdefghi\n")):
-        for chunks in chunkings(data):
-            [error] = bad_frames(condition, chunks, max_frame_size=5, on_oversize="truncate")
-            assert error.reason == "nothing can be made of the first 5 bytes alone"
-            assert error.payload[:2] == b"ab"
+@pytest.mark.parametrize(("condition", "reason"), [
+    (Sequence(LINE, lambda line: 5), "returned 5, not a read condition"),  # type: ignore[arg-type, return-value]
+    (Sequence(LINE, Stuck()), "padding up to 2"),
+    *((of(yielding, each), "not a size, delimiter, struct or condition") for each in (b"", None, 1.5, "text")),
+])  # fmt: skip
+def test_a_part_that_is_none_is_its_authors_bug(condition: ReadCondition[Any], reason: str) -> None:
+    refused = error(condition, b"a\nb")
+    assert (type(refused), reason in str(refused)) == (FramerContractError, True)
+
+
+@pytest.mark.parametrize(("condition", "data", "payload"), [
+    (Sequence(LINE, LINE), b"ab\ncdefgh\n", b"ab\ncd"),
+    (HeaderThenBody(LINE, lambda line: LINE), b"ab\ncdefgh\n", b"ab\ncd"),
+    (FirstOf(When(b"a", LINE), Msgpack()), b"abcdefghi\n", b"abcde"),
+    (Headed(LINE), b"put hello you\n", b"hello"),
+    (Many(), many(4), many(4)[:5]),
+])  # fmt: skip
+def test_a_truncated_frame_of_parts_is_a_bad_payload(
+    condition: ReadCondition[Any], data: bytes, payload: bytes
+) -> None:
+    for chunks in chunkings(data):
+        [error] = bad_frames(condition, chunks, max_frame_size=5, on_oversize="truncate")
+        assert (error.reason, error.payload) == ("nothing can be made of the first 5 bytes alone", payload)
+
+
+def test_a_truncated_body_of_known_size_is_made_a_frame_of() -> None:
+    packets = b"\5\0\0\1hello\1\0\0\2!"
+    assert list(iter_frames(packets, Packet(), max_frame_size=2, on_oversize="truncate")) == [(1, b"he"), (2, b"!")]
 
 
 def test_batches_are_cut_as_long_as_the_choice_is_easy() -> None:
@@ -255,109 +271,6 @@ def test_functions_show_in_the_text() -> None:
     assert str(Mapped(Line(), json.loads)) == "mapped(line):<function loads>"
 
 
-# Frames of many fields
-
-
-def of(generator: Callable[[], Any]) -> GeneratorFramer[Any]:
-    """A framer whose fields this generator reads."""
-
-    class Made(GeneratorFramer[Any]):
-        def fields(self) -> Any:
-            return generator()
-
-    return Made()
-
-
-def test_truncated_bodies_of_known_size_are_made_frames_of_and_others_are_not() -> None:
-    packets = b"\5\0\0\1hello\1\0\0\2!"
-    assert list(iter_frames(packets, Packet(), max_frame_size=2, on_oversize="truncate")) == [(1, b"he"), (2, b"!")]
-    with pytest.raises(PayloadError, match="nothing can be made of the first 2 bytes"):
-        list(iter_frames(b"put hello\n", Headed(Delimiter(b"\n")), max_frame_size=2, on_oversize="truncate"))
-    with pytest.raises(PayloadError, match="nothing can be made of the first 2 bytes"):
-        list(iter_frames(many(4), Many(), max_frame_size=2, on_oversize="truncate"))
-
-
-def every_kind() -> Any:
-    number = yield 2
-    word = yield b", "
-    numbers = yield struct.Struct("<HB")
-    line = yield Line()
-    packed = yield Msgpack()
-    prefixed = yield LengthPrefix(1)
-    nothing = yield 0
-    return number, word, numbers, line, packed, prefixed, nothing
-
-
-def small_numbers() -> Any:
-    yield 2
-    number = int((yield b";"))
-    if number > 9:
-        raise FramingError("too many")
-    if number > 5:
-        raise FramingError("too many by far", position=0)
-    if number == 5:
-        raise PayloadError("five")
-    return number
-
-
-def negative(kind: str) -> Callable[[], Any]:
-    def fields() -> Any:
-        [number] = yield struct.Struct("b")
-        if kind == "field":
-            yield number
-        return Body(number, bytes)
-
-    return fields
-
-
-def pings() -> Any:
-    line = yield b"\n"
-    return PADDING if line == b"ping" else line
-
-
-class Prefixed(GeneratorFramer[bytes]):
-    def fields(self) -> Fields[bytes]:
-        return Body(int((yield b":")), bytes, trailer=b",")
-
-
-NO_NUMBER = "bad: invalid literal for int() with base 10: b'x'"
-READ: list[tuple[GeneratorFramer[Any], bytes, list[Any]]] = [
-    (of(every_kind), b"12word, \1\0\2line\n\x92\1\2\1p", [(b"12", b"word", (1, 2), "line", [1, 2], b"p", b"")]),
-    (Headed(Spaced()), b"a   b\nc d\n", [(b"a", b"b"), (b"c", b"d")]),
-    (of(pings), b"ping\nhello\nping\n", [b"hello"]),
-    (of(small_numbers), b"ab1;ab10;", [1, "too many (at offset 6)"]),
-    (of(small_numbers), b"ab6;", ["too many by far (at offset 0)"]),
-    (of(small_numbers), b"ab5;ab1;", ["bad: five", 1]),
-    (of(small_numbers), b"abx;", ["invalid literal for int() with base 10: b'x' (at offset 2)"]),
-    (of(negative("field")), b"\xfd", ["a field of -3 bytes (at offset 0)"]),
-    (of(negative("body")), b"\xfd", ["a body of -3 bytes (at offset 0)"]),
-    (Headed(Never()), b"put x", ["never (at offset 4)"]),
-    (Headed(Delimiter(b"\n"), int), b"put 1\nput x\nput 2\n", [(b"put", 1), NO_NUMBER, (b"put", 2)]),
-    (Prefixed(), b"5:hello,0:;", [b"hello", "frame ends with b';' where b',' is expected (at offset 10)"]),
-]
-
-
-@pytest.mark.parametrize(("framer", "data", "expected"), READ)
-def test_it_reads_the_same_in_any_chunking(framer: Any, data: bytes, expected: list[Any]) -> None:
-    for chunks in chunkings(data, two_way=20):
-        assert told(framer, chunks) == expected
-
-
 def test_the_body_of_a_condition_takes_no_trailer() -> None:
     with pytest.raises(TypeError, match="takes no trailer"):
         Body(Line(), str, trailer=b",")
-
-
-@pytest.mark.parametrize("wrong", [b"", None, 1.5, "text"])
-def test_what_is_no_field_is_the_authors_fault(wrong: Any) -> None:
-    def fields() -> Any:
-        yield wrong
-
-    with pytest.raises(FramerContractError, match="not a size, delimiter, struct or condition"):
-        list(iter_frames(b"abc", of(fields)))
-
-
-def test_a_later_alternative_is_chosen_if_the_first_does_not_fit() -> None:
-    each = FirstOf(When(b"a", Line()), When(b"b", Delimiter(b";")), LengthPrefix(1))
-    for chunks in chunkings(b"a1\nb2;\2xyb3;"):
-        assert ["a1", b"b2", b"xy", b"b3"] == list(iter_frames(chunks, each))

@@ -110,13 +110,3 @@ def test_a_varint_may_take_all_the_bytes_that_it_is_allowed_and_no_more(size: in
     assert list(iter_frames(length + b"abc", framer)) == [b"abc"]
     with pytest.raises(FramingError):
         list(iter_frames(b"\x80" * size + b"\0", framer))
-
-
-@pytest.mark.parametrize(("data", "expected"), [
-    (b":", "b':' where a digit is expected"),
-    (b"1x", "b'x' where a digit or b':' is expected"),
-    (b"12x", "b'x' where b':' is expected"),
-])  # fmt: skip
-def test_a_refused_byte_is_told_with_what_could_stand_there(data, expected) -> None:
-    with pytest.raises(FramingError, match=f"decimal length has {expected}"):
-        LengthPrefix(2, format="decimal", terminator=b":").find(Window(data))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cutting import told, wire
-from framer_examples import BLANK_LINE, EITHER, LINE, NAMES, NEST, SIZED, SNIFF, Never, entries
+from framer_examples import BLANK_LINE, EITHER, LINE, NEST, SIZED, SNIFF, Never, entries, value
 from sample_conditions import Spaced
 
 from framestream import EncodeError
@@ -32,6 +32,7 @@ from framestream.framers import (
 OPTIONS = r"""
 Line("utf-16"):  encoding is 'utf-16'; it must write newlines as ASCII does
 Line("cp037"):  encoding is 'cp037'; it must write newlines
+Line("a\0b"):  encoding is 'a\x00b', errors is 'strict': embedded null character
 Line("klingon"):  unknown encoding: klingon
 Line("rot13"):  'rot13' is not a text encoding
 Line(errors="shrug"):  unknown error handler name 'shrug'
@@ -70,7 +71,9 @@ LengthPrefix(format="decimal", terminator=":"):  terminator is ':'; it must be b
 LengthPrefix(format="decimal", terminator=b"0:"):  terminator is b'0:'; it must not begin with a decimal
 LengthPrefix(format="hex", terminator=b"f"):  terminator is b'f'; it must not begin with a hex digit
 Regex(b"a", max_size=-1):  max_size is -1
+Regex(re.compile(b"a")):  pattern is re.compile(b'a'); it must be bytes or text
 Msgpack(max_map_len=-1):  max_map_len is -1
+Msgpack(max_map_len=1 << 70):  msgpack refuses these options
 Msgpack(timestamp=7):  timestamp
 Msgpack(object_hook=5):  object_hook
 Msgpack(default=5):  default
@@ -93,6 +96,8 @@ Mapped(Line(), None):  load is None; it must be a function
 Mapped(Line(), str, 5):  dump is 5; it must be a function
 When("$", Line()):  beginning '$' is not bytes
 When((b"$", 5), Line()):  beginning 5 is not bytes
+When(5, Line()):  beginning 5 is not bytes
+When([b"$"], Line()):  beginning [b'$'] is not bytes
 Body("line", str):  body is 'line', not a read condition
 """
 
@@ -101,7 +106,7 @@ Body("line", str):  body is 'line', not a read condition
 def test_options_that_make_no_sense_are_refused_at_once(entry: str) -> None:
     call, _, reason = entry.partition(":  ")
     with pytest.raises((ValueError, TypeError)) as caught:
-        eval(call, dict(NAMES))
+        value(call)
     assert reason in str(caught.value)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from cutting import cut
@@ -12,30 +11,9 @@ from framer_examples import BLANK_LINE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framestream.errors import IncompleteFrame
 from framestream.framer import NeedMore, Window
 from framestream.framers import regex
 from framestream.framers.regex import Regex
-from framestream.testing import chunkings
-
-
-@pytest.mark.parametrize(
-    ("pattern", "data", "expected"),
-    [
-        (rb"\n\r?\n", b"a\n\r\nb\n\n", [b"a\n\r\n", b"b\n\n"]),
-        (rb"a{2,3}b", b"aaaabaab", [b"aaaab", b"aab"]),
-        (rb"(?i)END|stop", b"xenDsTOPy", [b"xenD", b"sTOP", IncompleteFrame, ("left", b"y")]),
-        (rb"[0-9]{0,4000};", b"12;x;", [b"12;", b"x;"]),
-        (rb".*[0-9]+;", b"12;x3;", [b"12;", b"x3;"]),
-        (rb"abcd.e|c", b"abcdxe", [b"abc", IncompleteFrame, ("left", b"dxe")]),
-        (rb"x(?:ab|abc)d{0,2};", b"xabdd;xabc;", [b"xabdd;", b"xabc;"]),
-        (rb"x[a-z]{1,30};|ab|b", b"xyz;aab", [b"xyz;", b"aab"]),
-        (rb"(?i)a(?-i:b);", b"AB;Ab;", [b"AB;Ab;"]),
-    ],
-)
-def test_the_frame_ends_at_the_earliest_match_in_any_chunking(pattern: bytes, data: bytes, expected: list[Any]) -> None:
-    for chunks in chunkings(data):
-        assert cut(Regex(pattern), *chunks) == expected
 
 
 def test_str_patterns_are_ascii() -> None:

@@ -89,7 +89,7 @@ class Undecoded(Over[bytes]):
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return the other condition's span without the value; keep only the mark of padding."""
-        found = super().find(window)
+        found = self._cutter.find(window)
         if not isinstance(found, tuple) or len(found) == 3 or found[3] is PADDING:
             return found
         if isinstance(value := found[3], Decode):

@@ -54,13 +54,13 @@ _NAMELESS: Final = (
 )
 """Framers that no spec string can name: they take functions, or are subclassed."""
 
-_PLACES: Final = {place.partition(":")[2]: place for place in (*BUILT_IN.values(), *_NAMELESS)}
+_MODULES: Final = {name: module for module, name in (place.split(":") for place in (*BUILT_IN.values(), *_NAMELESS))}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PLACES[name].partition(':')[0]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -21,7 +21,6 @@ from framestream.framer import (
     Framer,
     NeedMore,
     ReadCondition,
-    Span,
     ValueSpan,
     Window,
     check_condition,
@@ -77,7 +76,7 @@ def find_past_padding(condition: ReadCondition[Any], window: Window) -> Any:
     """Return what the condition finds after any padding; the window's start moves there."""
     while True:
         found: Any = condition.find(window)
-        if type(found) is not tuple or len(found) == 3 or found[3] is not PADDING:
+        if type(found) is not tuple or found[-1] is not PADDING:
             return found
         if not window.start < found[2] <= len(window.data):
             raise FramerContractError(f"padding up to {found[2]} in {window!r}", framer=str(condition))
@@ -156,10 +155,6 @@ class Over(ReadCondition[T]):
         check_condition(condition, "condition")
         traits = ("max_size", "overhead", "can_be_empty", "synchronises", "lookbehind")
         self.__dict__.update({name: getattr(condition, name) for name in traits}, _cutter=condition)
-
-    def find(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return what the other condition finds."""
-        return self._cutter.find(window)
 
     def decode(self, payload: bytes) -> T:
         """Return what the other condition makes of the payload."""

@@ -46,18 +46,17 @@ class When(Over[T], Framer[T]):
     beginnings: Annotated[bytes | tuple[bytes, ...], "What the frame begins with: bytes, or several to choose from."]
     condition: Annotated[ReadCondition[T], "Reads the frame, from its first byte."]
 
-    _accepted: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
     _longest: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._adopt(self.condition)
-        beginnings: Any = (self.beginnings,) if isinstance(self.beginnings, bytes) else self.beginnings
+        beginnings: tuple[Any, ...] = self.beginnings if isinstance(self.beginnings, tuple) else (self.beginnings,)
         for value in beginnings:
             if not isinstance(value, bytes):
                 raise TypeError(f"beginning {value!r} is not bytes")
         if not beginnings or b"" in beginnings:
             raise ValueError("a guard needs bytes to look for; it is given none, or empty ones")
-        self.__dict__.update(beginnings=beginnings, _accepted=beginnings, _longest=max(map(len, beginnings)))
+        self.__dict__.update(beginnings=beginnings, _longest=max(map(len, beginnings)))
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return what the condition finds, once the required beginning has arrived."""
@@ -69,16 +68,16 @@ class When(Over[T], Framer[T]):
 
     def fits(self, data: bytes | bytearray, start: int) -> bool | None:
         """Tell whether a frame begins as required; None if that is undecided."""
-        if data.startswith(self._accepted, start):
+        if data.startswith(self.beginnings, start):
             return True
         seen = bytes(data[start : start + self._longest])
-        return None if any(each.startswith(seen) for each in self._accepted) else False
+        return None if any(each.startswith(seen) for each in self.beginnings) else False  # type: ignore[union-attr]  # a tuple
 
     @property
     def _refusal(self) -> str:
         # Without the bytes that stand there: their number may vary.
-        more = ", ..." if len(self._accepted) > 5 else ""
-        return f"frame does not begin with {' or '.join(map(repr, self._accepted[:5]))}{more}"
+        more = ", ..." if len(self.beginnings) > 5 else ""
+        return f"frame does not begin with {' or '.join(map(repr, self.beginnings[:5]))}{more}"
 
     def encode(self, frame: T) -> list[bytes]:
         """Return what the condition writes, if it begins as required."""
@@ -119,13 +118,12 @@ class FirstOf(Framer[T]):
             raise ValueError("there must be at least one alternative")
         for alternative in alternatives:
             check_condition(alternative, "alternative")
-        limits = [alternative.max_size for alternative in alternatives]
-        known = [limit for limit in limits if limit is not None]
+        limits: list[Any] = [alternative.max_size for alternative in alternatives]
         worth = [alternative.synchronises for alternative in alternatives]
         sniffed = 0 if all(isinstance(each, When) for each in alternatives[:-1]) else _SNIFFED
         self.__dict__.update(
             alternatives=alternatives,
-            max_size=max(known) if len(known) == len(limits) else None,
+            max_size=None if None in limits else max(limits),
             overhead=max(sniffed, *(each.overhead for each in alternatives)),
             can_be_empty=any(each.can_be_empty for each in alternatives),
             # The bytes that begin a frame of one may be inside a frame of another.

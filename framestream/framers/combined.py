@@ -272,8 +272,7 @@ class Sequence(GeneratorFramer[tuple[Any, ...]], Framer[tuple[Any, ...]]):
 
     def explain(self, window: Window) -> str:
         """Guess as the first part does."""
-        first: Any = self.steps[0]
-        return first.explain(window) if isinstance(first, ReadCondition) else ""
+        return first.explain(window) if is_condition(first := self.steps[0]) else ""
 
 
 def _condition_of(step: Step, values: tuple[Any, ...]) -> ReadCondition[Any]:

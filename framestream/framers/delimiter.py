@@ -345,7 +345,7 @@ def _codec(encoding: str, errors: str) -> str:
         name, newlines = codecs.lookup(encoding).name, "\r\n".encode(encoding)
         if name == _MARKED:
             newlines = newlines.removeprefix(codecs.BOM_UTF8)
-    except (LookupError, UnicodeError, TypeError) as error:
+    except (LookupError, ValueError, TypeError) as error:
         raise ValueError(f"encoding is {encoding!r}, errors is {errors!r}: {error}") from error
     if newlines != b"\r\n":
         raise ValueError(f"encoding is {encoding!r}; it must write newlines as ASCII does, such as utf-8")

@@ -10,13 +10,7 @@ from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from framestream.errors import (
-    EncodeError,
-    FramingError,
-    check_choice,
-    check_count,
-    counted,
-)
+from framestream.errors import EncodeError, FramingError, check_choice, check_count, counted
 from framestream.framer import Framer, NeedMore, Span, Window, bytes_of
 from framestream.framers import Interned, looks_like
 

@@ -7,8 +7,7 @@ many values follow.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Annotated, Any, Final, Literal, Optional, TypeAlias
 
@@ -81,6 +80,9 @@ class Msgpack(Framer[Any], metaclass=Interned):
     ] = None
     max_size: Annotated[int | None, "Largest object accepted. Bytes."] = None
 
+    _reading: dict[str, Any] = field(init=False, repr=False, compare=False)
+    _writing: dict[str, Any] = field(init=False, repr=False, compare=False)
+
     name = "msgpack"
     overhead = 4
     """A head is passed on when it is complete: five bytes at most, four of which may be waiting."""
@@ -88,10 +90,11 @@ class Msgpack(Framer[Any], metaclass=Interned):
     def __post_init__(self) -> None:
         check_count("max_map_len", self.max_map_len, optional=True)
         check_count("max_size", self.max_size, optional=True)
+        self.__dict__.update(_reading=self._chosen(_READING), _writing=self._chosen(_WRITING))
         try:
             self._unpacker(b"", _UNPROVEN_ARRAY)
             msgpack.Packer(**self._writing)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"msgpack refuses these options: {error}") from error
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
@@ -187,14 +190,6 @@ class Msgpack(Framer[Any], metaclass=Interned):
         except Exception:  # noqa: BLE001, S110 - `find` and `decode` raise it again, with its place
             pass
         return start
-
-    @cached_property
-    def _reading(self) -> dict[str, Any]:
-        return self._chosen(_READING)
-
-    @cached_property
-    def _writing(self) -> dict[str, Any]:
-        return self._chosen(_WRITING)
 
     def _chosen(self, names: tuple[str, ...]) -> dict[str, Any]:
         # Options left at their default are not passed: parsing keywords takes a time that shows on small objects.

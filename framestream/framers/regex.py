@@ -61,6 +61,8 @@ class Regex(Framer[bytes], metaclass=Interned):
 
     def __post_init__(self) -> None:
         check_count("max_size", self.max_size, optional=True)
+        if not isinstance(self.pattern, bytes | str):
+            raise TypeError(f"pattern is {self.pattern!r}; it must be bytes or text")
         try:
             pattern = self.pattern.encode("ascii") if isinstance(self.pattern, str) else self.pattern
             object.__setattr__(self, "pattern", pattern)

@@ -8,8 +8,8 @@ import os
 import re
 import socket
 import stat
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -84,6 +84,16 @@ def open_stream(source: socket.socket | Transport, peer: str = "", **options: An
         raise
 
 
+@contextmanager
+def on_failure(undo: Callable[..., object], *arguments: Any) -> Iterator[None]:
+    """Call this, such as what closes what was just opened, if the block fails or is cancelled."""
+    try:
+        yield
+    except BaseException:
+        undo(*arguments)
+        raise
+
+
 def close_all(sockets: Sequence[socket.socket]) -> None:
     """Close every socket."""
     for sock in sockets:
@@ -131,15 +141,12 @@ def _bind_all(addresses: list[Address], port: int, backlog: int, reuse_port: boo
 
 def _listen_unix(endpoint: Unix, backlog: int) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
+    with on_failure(sock.close):
         sock.setblocking(False)
         if endpoint.address == endpoint.path:
             _remove_stale(endpoint.path)
         sock.bind(endpoint.address)
         sock.listen(backlog)
-    except OSError:
-        sock.close()
-        raise
     return sock
 
 
