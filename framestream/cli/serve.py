@@ -111,9 +111,7 @@ def serve(url: str, spec: str, echo: bool, command: Command | None, output: str,
         handler = Execute(policy, command, settings["max_frame_size"])
     settings["framer"] = options.writing_framer(spec)
     settings["tls"] = _certificate(url, settings.pop("cert"), settings.pop("key"))
-    log = logging.getLogger("framestream")
-    log.addHandler(_LOG)
-    log.setLevel(logging.INFO if verbose else logging.WARNING)
+    _log_from(logging.INFO if verbose else logging.WARNING)
     return asyncio.run(_serve(handler, url, notice, settings))
 
 
@@ -175,6 +173,12 @@ class _Log(logging.Handler):
 
 
 _LOG: Final = _Log()
+_logger: Final = logging.getLogger("framestream")
+
+
+def _log_from(level: int) -> None:
+    _logger.addHandler(_LOG)
+    _logger.setLevel(level)
 
 
 async def _serve(handler: Any, url: str, notice: float, settings: dict[str, Any]) -> int:
@@ -213,6 +217,14 @@ class Handler:
     """
 
     on_payload_error: str
+
+    def __getstate__(self) -> tuple[dict[str, Any], int]:
+        return vars(self), _logger.level
+
+    def __setstate__(self, state: tuple[dict[str, Any], int]) -> None:
+        attributes, level = state
+        vars(self).update(attributes)
+        _log_from(level)  # a worker as its parent, and without waiting for a reader
 
     async def __call__(self, stream: IOStream) -> None:
         skipped = 0
