@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -457,6 +458,14 @@ def test_an_index_gives_every_frame_by_its_number(path, name, jobs):
         assert archive[2:4] == archive.__getitems__([2, 3]) == frames[2:4]
         assert list(archive) == frames
         assert all(split.is_exact for split in plan(path, framer, parts=4))
+
+
+def test_a_bad_frame_that_is_asked_for_again_holds_no_more_than_before(path):
+    path.write_bytes(b"a\n\xff\n")
+    make_index(path, Line())
+    archive = Archive(path, Line())
+    errors = (refused(PayloadError, archive.__getitem__, 1) for _ in range(3))
+    assert len({len(traceback.extract_tb(error.__traceback__)) for error in errors}) == 1
 
 
 def test_a_loader_of_pytorch_takes_an_archive(path):
