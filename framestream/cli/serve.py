@@ -25,7 +25,7 @@ import framestream
 from framestream import EncodeError, FramestreamError, FramingError, PayloadError
 from framestream.cli import CLOSED_PIPE, options
 from framestream.cli.connect import LoopPrinter, good_frames, opened
-from framestream.cli.output import complain, report, report_skipped, to_bytes, to_json
+from framestream.cli.output import complain, report, to_bytes, to_json
 from framestream.errors import counted, describe_error, describe_os_error
 
 if TYPE_CHECKING:
@@ -229,16 +229,16 @@ class Handler:
     async def __call__(self, stream: IOStream) -> None:
         skipped = 0
 
-        def tell(error: Exception | str, how: Callable[[str, Any], None] = report) -> None:
-            _messages.tell(partial(how, stream.peer, error))
+        def tell(error: Exception | str) -> None:
+            _messages.tell(partial(report, stream.peer, error))
 
-        def skip(error: FramestreamError, how: Callable[[str, Any], None] = report) -> None:
+        def skip(error: FramestreamError) -> None:
             nonlocal skipped
             skipped += 1
             if skipped == 1:  # otherwise a peer would decide how much is printed
-                tell(error, how)
+                tell(error)
 
-        stream.receiver.decoder.on_discard = partial(skip, how=report_skipped)
+        stream.receiver.decoder.on_discard = skip
         try:
             async for frame in good_frames(stream.frames(), self.on_payload_error, skip):
                 await self.answer(stream, frame)
