@@ -148,7 +148,7 @@ class Needy(Lines):
     def __init__(self, size): ...
 
 good, leaving, number = Lines(), leaving("decode"), 42
-def make(): return number
+def make(): return print('hello') or number
 """
 
 
