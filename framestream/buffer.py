@@ -224,7 +224,7 @@ class ReceiveBuffer:
     def fill(self, data: bytes | memoryview) -> int:
         """Put as much of `data` into the place as belongs there; return how much."""
         done = 0
-        while (place := self.place) is not None and done < len(data) and place.size < place.total:
+        while (place := self.place) is not None and done < len(data):  # one that is full is closed
             rest = place.rest()
             size = min(len(rest), len(data) - done)
             rest[:size] = data[done : done + size]
@@ -289,9 +289,7 @@ class ReceiveBuffer:
         if self.pos == len(self.head):
             self._replace_head(self._next_chunk())
         have = len(self.head) - self.pos
-        target = max(size, have + 1, _SMALL)
-        if have >= size and have >= _SMALL:
-            return
+        target = max(size, _SMALL)
         pieces: list[bytes] = []
         while self.queued and have < target:
             pieces.append(self._next_chunk())

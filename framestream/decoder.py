@@ -780,13 +780,12 @@ class FrameDecoder:
         if self._eof:
             raise StreamClosed("data received after the end of the stream")
         buffer = self._buffer
-        if view.itemsize != 1:
-            view = view.cast("B")
+        if view.format != "B" or not view.c_contiguous:
+            view = memoryview(view.tobytes())
         if buffer.place is not None:
             done = buffer.fill(view)  # mypyc would call it twice inside the brackets
             view = view[done:]
-        is_large = self._size >= _WORTH_BORROWING and len(view) >= _WORTH_BORROWING
-        if is_large and (self._frame.state is KNOWN or not buffer.size):
+        if self._size >= _WORTH_BORROWING <= len(view) and (self._frame.state is KNOWN or not buffer.size):
             buffer.borrow(view)
             return True
         if self.ahead or not buffer.extend(view):

@@ -168,12 +168,23 @@ def _file_chunks(path: str | os.PathLike[str]) -> Iterator[BytesLike]:
 
 
 def _read_chunks(read: Callable[[int], bytes | None], source: Any) -> Iterator[bytes]:
-    while chunk := read(CHUNK_SIZE):
+    raw: Any = getattr(source, "raw", None)
+    while True:
+        chunk = read(CHUNK_SIZE)
+        if not chunk and _may_have_nothing_yet(raw):
+            chunk = raw.read(CHUNK_SIZE)
+        if chunk is None:
+            raise BlockingIOError(errno.EAGAIN, "the source does not block, and has nothing yet")
+        if not chunk:
+            return
         yield chunk
-    # Without bytes, a raw file's ``read`` returns None; the ``read1`` of a buffer over it returns b"".
-    raw = getattr(source, "raw", None)
-    if chunk is None or (isinstance(raw, io.FileIO) and not os.get_blocking(raw.fileno())):
-        raise BlockingIOError(errno.EAGAIN, "the source does not block, and has nothing yet")
+
+
+def _may_have_nothing_yet(raw: Any) -> bool:
+    """Tell whether the buffer over this file may give ``b""`` before the end; the file itself then gives None."""
+    with suppress(AttributeError, OSError):  # it has no descriptor; or on Windows, where few can be asked
+        return not os.get_blocking(raw.fileno())
+    return False
 
 
 def _serial_chunks(port: Any) -> Iterator[bytes]:

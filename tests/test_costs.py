@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -62,7 +62,7 @@ def sized(size: int, width: int = 4) -> bytes:
     return size.to_bytes(width, "big")
 
 
-# One long frame of about so many bytes, for each way to find its end. (The kit drips into every framer by itself.)
+# Frames of about so many bytes: a long one for each way to find its end, and many. (The kit drips into every framer.)
 SLOW: dict[str, Callable[[int], tuple[ReadCondition[Any], bytes]]] = {
     "exactly": lambda n: (Exactly(n), b"x" * n),
     "delimiter": lambda n: (Delimiter(b"\r\n.\r\n"), b"x" * n + b"\r\n.\r\n"),
@@ -71,6 +71,7 @@ SLOW: dict[str, Callable[[int], tuple[ReadCondition[Any], bytes]]] = {
     "regex": lambda n: (Regex(rb"\r?\n\r?\n"), b"x" * n + b"\r\n\r\n"),
     "msgpack": lambda n: (Msgpack(), b"\xdd" + sized(n // 4) + b"\xa3abc" * (n // 4)),
     "until-close": lambda n: (UntilClose(), b"x" * n),
+    "many": lambda n: (Delimiter(b"\n"), b"some text\n" * (n // 10)),
 }
 
 
@@ -85,55 +86,36 @@ def drip(name: str, size: int, method: str) -> tuple[int, int]:
     while answer is NEED_DATA or (method == "next_part" and isinstance(answer, bytes)):
         answer = read()
     assert answer is not END
+    assert decoder.stats.frames == (wire.count(b"some text\n") or 1)
     return counting.examined, decoder.stats.copied
-
-
-def assert_linear(cost: Callable[[int], Sequence[int]], size: int) -> None:
-    """Twice the size costs at most twice as much."""
-    for once, twice in zip(cost(size), cost(2 * size), strict=True):
-        assert twice <= 2.05 * once + 64
 
 
 @pytest.mark.parametrize("method", ["next_frame", "next_batch", "next_part"])
 @pytest.mark.parametrize("name", list(SLOW))
-def test_a_dripped_frame_costs_time_in_proportion_to_its_size(name: str, method: str) -> None:
-    assert_linear(lambda size: drip(name, size, method), 2048)
+def test_dripped_frames_cost_time_in_proportion_to_their_size(name: str, method: str) -> None:
+    for once, twice in zip(drip(name, 2048, method), drip(name, 4096, method), strict=True):
+        assert twice <= 2.05 * once + 64
 
 
-@pytest.mark.parametrize("method", ["next_frame", "next_batch"])
-def test_many_dripped_frames_cost_time_in_proportion_to_their_number(method: str) -> None:
-    def cost(frames: int) -> tuple[int, int]:
-        counting, decoder, count = Counting(Delimiter(b"\n")), FrameDecoder(), 0
-        for byte in b"some text\n" * frames:
-            decoder.receive_data(bytes([byte]))
-            count += getattr(decoder, method)(counting) is not NEED_DATA
-        assert count == frames
-        return counting.examined, decoder.stats.copied
-
-    assert_linear(cost, 200)
+EACH = [(300, 6, 1), (3, 6, 100)]  # chunks, bytes of a frame, frames of a chunk
+TOGETHER = [(20, 64, 1024), (20, 1000, 65)]
 
 
-@pytest.mark.parametrize("method", ["next_frame", "next_part"])
-@pytest.mark.parametrize("together", [1, 100])
-@pytest.mark.parametrize("limit", [5, 1 << 20])
-def test_each_frame_is_asked_about_once(limit: int, together: int, method: str) -> None:
+@pytest.mark.parametrize(("method", "limit", "most", "sizes"), [
+    *((method, limit, 300, sizes) for method in ("next_frame", "next_part") for limit in (5, MIB) for sizes in EACH),
+    *((method, MIB, 60, sizes) for method in ("next_frame", "next_batch") for sizes in TOGETHER),
+])  # fmt: skip
+def test_each_frame_is_asked_about_once_and_those_that_arrive_together_are_cut_together(
+    method: str, limit: int, most: int, sizes: tuple[int, int, int]
+) -> None:
     counting, decoder = Counting(Delimiter(b"\n")), FrameDecoder(max_frame_size=limit)
-    for _ in range(300 // together):
-        decoder.receive_data(b"12345\n" * together)
-        while getattr(decoder, method)(counting) is not NEED_DATA:
-            pass
-    assert (decoder.stats.frames, counting.asked <= 300) == (300, True)
-
-
-@pytest.mark.parametrize("method", ["next_frame", "next_batch"])
-@pytest.mark.parametrize("wire", [b"x" * 63 + b"\n", b"x" * 999 + b"\n"], ids=len)
-def test_frames_that_arrive_together_are_cut_together(wire: bytes, method: str) -> None:
-    counting, decoder, chunks = Counting(Delimiter(b"\n")), FrameDecoder(), 20
+    chunks, size, together = sizes
     for _ in range(chunks):
-        decoder.receive_data(wire * ((1 << 16) // len(wire)))
+        decoder.receive_data((b"x" * (size - 1) + b"\n") * together)
         while getattr(decoder, method)(counting) is not NEED_DATA:
             pass
-    assert counting.asked <= 3 * chunks
+    assert decoder.stats.frames == chunks * together
+    assert counting.asked <= most
 
 
 class Judged(Counting):
@@ -208,10 +190,7 @@ def test_a_large_frame_is_examined_and_copied_once_besides_its_delivery(
 def test_bytes_that_trickle_in_take_little_more_than_themselves(name: str, feed: str, read: str) -> None:
     condition, wire = SLOW[name](4_000)
     decoder = FrameDecoder()
-    feeder, ask = (
-        Feeder(decoder),
-        partial(decoder.next_batch if read == "next_batch" else decoder.next_frame, condition),
-    )
+    feeder, ask = Feeder(decoder), partial(getattr(decoder, read.replace("late", "next_frame")), condition)
     with growth_below(2.5 * len(wire) + 32_768):
         for byte in wire[:-1]:
             feeder.feed(bytes([byte]), feed)

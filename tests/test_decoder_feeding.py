@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from itertools import accumulate, pairwise
 from random import Random
@@ -131,6 +132,19 @@ def test_of_what_is_lent_right_behind_a_short_rest_only_the_rest_is_copied_again
     decoder.borrow(memoryview(b"c\n" * 500))
     assert decoder.next_frame(Lines()) == b"bc"
     assert decoder.stats.copied == 1
+
+
+@pytest.mark.parametrize("view", [
+    memoryview(array("b", b"c\n" * 300)), memoryview(b"c\n" * 300).cast("c"), memoryview(b"c-\n-" * 300)[::2],
+], ids=["signed", "characters", "strided"])  # fmt: skip
+def test_a_view_of_any_format_can_be_lent(view: memoryview) -> None:
+    for begun, condition in ((b"ab", Lines()), (prefixed(bytes(1 << 19))[:9], LengthPrefix())):
+        decoder = FrameDecoder()
+        decoder.receive_data(begun)
+        assert decoder.next_frame(condition) is NEED_DATA
+        decoder.get_buffer()  # a large frame has its place now
+        decoder.borrow(view)
+        assert decoder.leftover == begun + view.tobytes()
 
 
 def test_a_frame_that_begins_in_borrowed_bytes_may_end_in_others() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 import socket
 from array import array
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -94,16 +93,24 @@ def test_a_silent_serial_port_has_not_ended() -> None:
         next(iter_frames(SerialPort([], timeout=0), Lines()))
 
 
-@pytest.mark.parametrize("buffering", [0, -1])
-def test_nothing_yet_is_not_the_end(buffering: int) -> None:
-    reading, writing = os.pipe()
-    os.set_blocking(reading, False)
-    os.write(writing, b"one\ntw")
-    with open(reading, "rb", buffering=buffering) as file, open(writing, "wb"):
+@pytest.mark.parametrize("buffered", [False, True])
+@pytest.mark.parametrize("kind", ["file", "socket"])
+@pytest.mark.parametrize(("timeout", "ends"), [(0, False), (0, True), (10, True)])
+def test_nothing_yet_is_not_the_end_and_the_end_is(timeout: int, ends: bool, kind: str, buffered: bool) -> None:
+    ours, theirs = socket.socketpair()
+    ours.settimeout(timeout)
+    theirs.sendall(b"one\n" if ends else b"one\ntw")
+    raw: Any = io.FileIO(ours.detach()) if kind == "file" else ours.makefile("rb", buffering=0)
+    with theirs, ours, io.BufferedReader(raw) if buffered else raw as file:
+        if ends:
+            theirs.shutdown(socket.SHUT_WR)
         frames = iter_frames(file, Lines())
         assert next(frames) == b"one"
-        with pytest.raises(BlockingIOError, match="nothing yet"):
-            next(frames)
+        if ends:
+            assert list(frames) == []
+        else:
+            with pytest.raises(BlockingIOError, match="nothing yet"):
+                next(frames)
 
 
 @pytest.mark.parametrize(("source", "told"), [

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from http import HTTPStatus
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 from framestream.errors import AddressError, FrameTooLarge, FramingError, StreamClosed, counted, printable
 from framestream.framers.delimiter import Delimiter
@@ -21,7 +21,7 @@ from framestream.stream.stream import IOStream
 
 try:
     from prometheus_client import REGISTRY, generate_latest
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+    from prometheus_client.core import Metric
 except ImportError:  # an extra
     generate_latest = None  # type: ignore[assignment]
 
@@ -35,9 +35,8 @@ MOST_SHOWN = 100
 """Connections that the page lists."""
 
 _HEAD: Final = Delimiter((b"\r\n\r\n", b"\n\n"), last=False, max_size=8192)
-_TEXT: Final = "text/plain; charset=utf-8"
-_PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
-Answer = tuple[int, str, bytes | str]
+Answer = tuple[int, str | bytes]
+"""A status, and a body: text for people, bytes for Prometheus."""
 
 
 async def serve_admin(server: Server, url: str) -> Server:
@@ -75,8 +74,8 @@ class Admin:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._pages: dict[bytes, Callable[[], Answer]] = {
-            b"/": lambda: (200, _TEXT, _page(server)),
-            b"/livez": lambda: (200, _TEXT, "alive\n"),
+            b"/": lambda: (200, _page(server)),
+            b"/livez": lambda: (200, "alive\n"),
             b"/readyz": self._readiness,
             b"/metrics": self._metrics,
         }
@@ -87,17 +86,17 @@ class Admin:
         try:
             line = (await stream.read()).partition(b"\n")[0].split()
             method, target, _ = line
-            status, kind, body = self._answer(method, target)
+            status, body = self._answer(method, target)
         except FrameTooLarge as error:
-            status, kind, body = 431, _TEXT, f"{error}\n"
+            status, body = 431, f"{error}\n"
         except (FramingError, StreamClosed):
             return  # it ended inside its request, or gave way
         except ValueError:
-            status, kind, body = 400, _TEXT, "this is not an HTTP request; try GET / HTTP/1.1\n"
-        content = body.encode() if isinstance(body, str) else body
+            status, body = 400, "this is not an HTTP request; try GET / HTTP/1.1\n"
+        content, version = (body.encode(), "") if isinstance(body, str) else (body, "version=0.0.4; ")
         head = (
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
-            f"Content-Type: {kind}\r\n"
+            f"Content-Type: text/plain; {version}charset=utf-8\r\n"
             f"Content-Length: {len(content)}\r\n"
             "Allow: GET, HEAD\r\n"
             "Connection: close\r\n"
@@ -109,72 +108,72 @@ class Admin:
     def _answer(self, method: bytes, target: bytes) -> Answer:
         page = self._pages.get(target.partition(b"?")[0])
         if page is None:
-            return 404, _TEXT, "there are /livez, /readyz, /metrics, and / to read\n"
+            return 404, "there are /livez, /readyz, /metrics, and / to read\n"
         if method not in (b"GET", b"HEAD"):
-            return 405, _TEXT, "only GET and HEAD are answered\n"
+            return 405, "only GET and HEAD are answered\n"
         return page()
 
     def _readiness(self) -> Answer:
         server = self._server
         if server.ready:
-            return 200, _TEXT, "ready\n"
+            return 200, "ready\n"
         connections = counted(server.stats.open, "connection")
-        return 503, _TEXT, f"not ready: {_state(server)}, {connections} open\n"
+        return 503, f"not ready: {_state(server)}, {connections} open\n"
 
     def _metrics(self) -> Answer:
         if generate_latest is None:
-            return 501, _TEXT, 'metrics need prometheus-client: pip install "framestream[metrics]"\n'
+            return 501, 'metrics need prometheus-client: pip install "framestream[metrics]"\n'
         # With those of the process and the program itself.
-        return 200, _PROMETHEUS, generate_latest(self) + generate_latest(REGISTRY)
+        return 200, generate_latest(self) + generate_latest(REGISTRY)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, as a collector of prometheus-client."""
-        server, stats = self._server, self._server.stats
-        gauges: list[tuple[str, float, str]] = [
-            ("ready", server.ready, "1 if new connections are served and welcome, as /readyz says."),
-            ("draining", server.closed, "1 once it has stopped listening."),
-            ("connections_open", stats.open, "Connections that are open."),
-            ("workers_alive", server.workers_alive, "Worker processes that accept connections."),
-        ]
-        if server.most_connections != inf:
-            gauges.append(("connections_limit", server.most_connections, "Connections served at once, at most."))
-        counters: list[tuple[str, float, str]] = [
-            ("connections_accepted", stats.accepted, "Connections accepted."),
-            ("connection_seconds", stats.handler_seconds, "How long connections lasted that have ended, summed."),
-            ("accept_failures", stats.accept_failures, "How often accepting failed."),
-            ("received_bytes", stats.bytes_received, "Bytes received, within TLS."),
-            ("sent_bytes", stats.bytes_sent, "Bytes sent, within TLS."),
-            ("received_frames", stats.frames_received, "Frames delivered to handlers."),
-            ("sent_frames", stats.frames_sent, "Frames that handlers sent."),
-            ("worker_restarts", stats.worker_restarts, "Workers replaced because they ended or were told to."),
-        ]
-        for name, value, what in gauges:
-            yield GaugeMetricFamily(f"framestream_{name}", what, value=value)
-        for name, value, what in counters:
-            yield CounterMetricFamily(f"framestream_{name}", what, value=value)
-
-        failures = {
-            "refused": stats.refused,
-            "handshake": stats.handshake_failures,
-            "bad_frame": stats.peer_failures - stats.lost - stats.timeouts,
-            "lost": stats.lost,
-            "timeout": stats.timeouts,
-            "handler": stats.handler_failures,
-            "cut": stats.cut,
-        }
-        closed = {"done": stats.accepted - stats.open - sum(failures.values()), **failures}
-        bad = {"payload": stats.payload_errors, "oversize": stats.oversize, "framing": stats.broken}
-        buffered = {"received": stats.bytes_unread, "sent": stats.bytes_unsent}
-        by_label = [
-            (CounterMetricFamily, "connections_closed", "reason", closed, "Connections that have ended."),
-            (CounterMetricFamily, "bad_frames", "kind", bad, "Frames that were refused."),
-            (GaugeMetricFamily, "buffered_bytes", "direction", buffered, "Bytes not read yet, and not sent yet."),
-        ]
-        for family, name, label, values, what in by_label:
-            metric = family(f"framestream_{name}", what, labels=[label])
-            for key, value in values.items():
-                metric.add_metric([key], value)
+        for sample, values, what, *label in _measured(self._server):
+            if values == inf:
+                continue  # there is no limit
+            name = sample.removesuffix("_total")
+            metric = Metric(f"framestream_{name}", what, "gauge" if name == sample else "counter")
+            for key, value in (values if label else {"": values}).items():
+                metric.add_sample(f"framestream_{sample}", dict.fromkeys(label, key), value)
             yield metric
+
+
+def _measured(server: Server) -> list[tuple[Any, ...]]:
+    """Return what Prometheus is told: name, value, meaning; or values by the label that comes last.
+
+    Names of counters end with ``_total``.
+    """
+    stats = server.stats
+    failures = {
+        "refused": stats.refused,
+        "handshake": stats.handshake_failures,
+        "bad_frame": stats.peer_failures - stats.lost - stats.timeouts,
+        "lost": stats.lost,
+        "timeout": stats.timeouts,
+        "handler": stats.handler_failures,
+        "cut": stats.cut,
+    }
+    closed = {"done": stats.accepted - stats.open - sum(failures.values()), **failures}
+    bad = {"payload": stats.payload_errors, "oversize": stats.oversize, "framing": stats.broken}
+    buffered = {"received": stats.bytes_unread, "sent": stats.bytes_unsent}
+    return [
+        ("ready", server.ready, "1 if new connections are served and welcome, as /readyz says."),
+        ("draining", server.closed, "1 once it has stopped listening."),
+        ("connections_open", stats.open, "Connections that are open."),
+        ("workers_alive", server.workers_alive, "Worker processes that accept connections."),
+        ("connections_limit", server.most_connections, "Connections served at once, at most."),
+        ("connections_accepted_total", stats.accepted, "Connections accepted."),
+        ("connection_seconds_total", stats.handler_seconds, "How long connections lasted that have ended, summed."),
+        ("accept_failures_total", stats.accept_failures, "How often accepting failed."),
+        ("received_bytes_total", stats.bytes_received, "Bytes received, within TLS."),
+        ("sent_bytes_total", stats.bytes_sent, "Bytes sent, within TLS."),
+        ("received_frames_total", stats.frames_received, "Frames delivered to handlers."),
+        ("sent_frames_total", stats.frames_sent, "Frames that handlers sent."),
+        ("worker_restarts_total", stats.worker_restarts, "Workers replaced because they ended or were told to."),
+        ("connections_closed_total", closed, "Connections that have ended.", "reason"),
+        ("bad_frames_total", bad, "Frames that were refused.", "kind"),
+        ("buffered_bytes", buffered, "Bytes not read yet, and not sent yet.", "direction"),
+    ]
 
 
 def _state(server: Server) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import itertools
 import os
@@ -24,7 +23,7 @@ from framestream.errors import (
 from framestream.framer import Framer, ReadCondition
 from framestream.iterate import condition_of
 from framestream.net.process import connect_process
-from framestream.net.sockets import Address, inherited_socket, open_stream, resolve
+from framestream.net.sockets import Address, inherited_socket, on_failure, open_stream, resolve
 from framestream.net.tls import default_client_tls
 from framestream.net.urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, parse_url
 from framestream.stream.options import StreamOptions, check_options
@@ -202,38 +201,34 @@ class Attempts:
     async def _race(self, addresses: list[Address], opened: list[socket.socket]) -> None:
         """Add to `opened` a socket, or more if they connect together; when this ends, no attempt runs any more."""
         # Not asyncio's create_connection or aiohappyeyeballs: neither tells why each address failed.
-        waiting = iter(addresses)
+        waiting = addresses[::-1]
         running: set[asyncio.Task[None]] = set()
-        tasks: list[asyncio.Task[None]] = []
         try:
             while not opened:
-                if (address := next(waiting, None)) is not None:
-                    tasks.append(asyncio.ensure_future(self._try(address, opened)))
-                    running.add(tasks[-1])
+                if waiting:
+                    running.add(asyncio.ensure_future(self._try(waiting.pop(), opened)))
                 elif not running:
                     raise self.failed()
-                pause = HAPPY_EYEBALLS_DELAY if len(tasks) < len(addresses) else None
+                pause = HAPPY_EYEBALLS_DELAY if waiting else None
                 done, running = await asyncio.wait(running, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
         finally:
-            for task in tasks:
+            for task in running:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*running, return_exceptions=True)
 
     async def _try(self, address: Address, opened: list[socket.socket]) -> None:
         self.tried[address] = TimeoutError("no answer")
         family, place = address
-        with contextlib.ExitStack() as unless_connected:
-            try:
-                sock = unless_connected.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            with on_failure(sock.close):
                 sock.setblocking(False)
                 await asyncio.get_running_loop().sock_connect(sock, place)
-            except OSError as error:
-                self.tried[address] = error
-                return
-            unless_connected.pop_all()
             opened.append(sock)
+        except OSError as error:
+            self.tried[address] = error
 
     def failed(self, reason: str = "", *, seconds: float | None = None) -> ConnectError:
         """Return the error that says why no address answered, or not in time; by default each reason."""
@@ -298,11 +293,9 @@ async def _open_pipe(endpoint: Pipe) -> PipeTransport:
     _check_watchable(endpoint)
     try:
         if not stat.S_ISFIFO(os.stat(endpoint.path).st_mode):
-            with contextlib.ExitStack() as unless_open:
-                unless_open.callback(os.close, descriptor := _open_now(endpoint, os.O_RDWR))
-                transport = PipeTransport(descriptor, descriptor, raw=True)
-                unless_open.pop_all()
-                return transport
+            descriptor = _open_now(endpoint, os.O_RDWR)
+            with on_failure(os.close, descriptor):
+                return PipeTransport(descriptor, descriptor, raw=True)
         if endpoint.writes:
             return PipeTransport(None, await _open_for_writing(endpoint))
         return PipeTransport(await _open_for_reading(endpoint))
@@ -327,12 +320,10 @@ async def _open_for_writing(endpoint: Pipe) -> int:
 async def _open_for_reading(endpoint: Pipe) -> int:
     descriptor = _open_now(endpoint, os.O_RDONLY)
     loop, something = asyncio.get_running_loop(), asyncio.Event()
-    with contextlib.ExitStack() as unless_open:
-        unless_open.callback(os.close, descriptor)
+    with on_failure(os.close, descriptor):
         loop.add_reader(descriptor, something.set)
         try:
             await something.wait()
         finally:
             loop.remove_reader(descriptor)
-        unless_open.pop_all()
     return descriptor

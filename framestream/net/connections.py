@@ -31,7 +31,7 @@ from framestream.errors import (
 )
 from framestream.framer import ReadCondition
 from framestream.iterate import condition_of
-from framestream.net.sockets import Acceptor, open_stream
+from framestream.net.sockets import Acceptor, on_failure, open_stream
 from framestream.net.urls import Endpoint, Tcp
 from framestream.stream.stream import IOStream, StreamStats
 from framestream.transport.base import is_reset
@@ -109,14 +109,12 @@ class Balancers:
             StreamTimeout: it has not arrived completely within `timeout` seconds.
             StreamClosed: the connection ended before the header began, or broke.
         """
-        try:
-            # Independent of the stream's policy for its own large frames: there is no second header.
-            header = await stream.read(self.framer, timeout=timeout, on_oversize="raise")
-        except BaseException as error:
-            stream.close()  # nothing to send or to wait for
-            if isinstance(error, StreamTimeout):
+        with on_failure(stream.close):  # nothing to send or to wait for
+            try:
+                # Independent of the stream's policy for its own large frames: there is no second header.
+                header = await stream.read(self.framer, timeout=timeout, on_oversize="raise")
+            except StreamTimeout as error:
                 raise StreamTimeout(f"no whole PROXY header within {timeout:g} s") from error
-            raise
         stream.proxy_header = header
         if header.source is not None:
             transport: Any = stream.transport

@@ -11,6 +11,7 @@ from subprocess import PIPE
 from typing import IO, Any
 
 from framestream.errors import ConnectError, describe_os_error
+from framestream.net.sockets import on_failure
 from framestream.stream.options import check_options
 from framestream.stream.stream import IOStream
 from framestream.transport import LoopTransport, PipeTransport, Transport, can_watch_descriptors
@@ -241,11 +242,8 @@ async def connect_process(
     except OSError as error:
         why = f"cannot start {argv[0]}: {describe_os_error(error)}"
         raise ConnectError(why, url=argv[0], attempts=((argv[0], error),)) from error
-    try:
+    with on_failure(transport.close):
         return ProcessStream(transport, program, **stream_options)
-    except BaseException:
-        transport.close()
-        raise
 
 
 async def _start_on_pipes(start: Callable[[int, int], Awaitable[object]]) -> tuple[int, int]:

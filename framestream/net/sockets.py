@@ -8,8 +8,8 @@ import os
 import re
 import socket
 import stat
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -58,7 +58,7 @@ async def listen(endpoint: Endpoint, *, backlog: int, reuse_port: bool) -> list[
                 return await _listen_tcp(endpoint, backlog, reuse_port)
             case Unix():
                 return [_listen_unix(endpoint, backlog)]
-            case Descriptors():
+            case Descriptors() if endpoint.read == endpoint.write:
                 return [_adopt(endpoint.read)]
             case Activated():
                 return activated_sockets(endpoint.name)
@@ -81,6 +81,16 @@ def open_stream(source: socket.socket | Transport, peer: str = "", **options: An
         return IOStream(transport, **options)
     except BaseException:
         source.close()
+        raise
+
+
+@contextmanager
+def on_failure(undo: Callable[..., object], *arguments: Any) -> Iterator[None]:
+    """Call this, such as what closes what was just opened, if the block fails or is cancelled."""
+    try:
+        yield
+    except BaseException:
+        undo(*arguments)
         raise
 
 
@@ -131,15 +141,12 @@ def _bind_all(addresses: list[Address], port: int, backlog: int, reuse_port: boo
 
 def _listen_unix(endpoint: Unix, backlog: int) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
+    with on_failure(sock.close):
         sock.setblocking(False)
         if endpoint.address == endpoint.path:
             _remove_stale(endpoint.path)
         sock.bind(endpoint.address)
         sock.listen(backlog)
-    except OSError:
-        sock.close()
-        raise
     return sock
 
 

@@ -30,9 +30,7 @@ def client_tls(
     Raises:
         OSError: a file cannot be read, or is of another kind; names it. ``ssl.SSLError`` is one, too.
     """
-    with _naming(f"the certificates to trust in {ca}"):
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca)
-    return _completed(context, certificate, key, alpn)
+    return _context(ssl.Purpose.SERVER_AUTH, ca, certificate, key, alpn)
 
 
 def server_tls(
@@ -49,11 +47,10 @@ def server_tls(
     Raises:
         OSError: as for `client_tls`.
     """
-    with _naming(f"the certificates to trust in {client_ca}"):
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=client_ca)
+    context = _context(ssl.Purpose.CLIENT_AUTH, client_ca, certificate, key, alpn)
     if client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
-    return _completed(context, certificate, key, alpn)
+    return context
 
 
 def retold(error: OSError, text: str) -> OSError:
@@ -69,9 +66,11 @@ def default_client_tls() -> ssl.SSLContext:
     return client_tls()
 
 
-def _completed(
-    context: ssl.SSLContext, certificate: Path | None, key: Path | None, alpn: Sequence[str]
+def _context(
+    purpose: ssl.Purpose, ca: Path | None, certificate: Path | None, key: Path | None, alpn: Sequence[str]
 ) -> ssl.SSLContext:
+    with _naming(f"the certificates to trust in {ca}"):
+        context = ssl.create_default_context(purpose, cafile=ca)
     if certificate is not None:
         with _naming(f"the certificate in {certificate} with the key in {key or certificate}"):
             context.load_cert_chain(certificate, key)

@@ -30,7 +30,7 @@ from framestream.framers.combined import Mapped
 from framestream.framers.delimiter import Line
 from framestream.net.connections import ServerStats, Service
 from framestream.net.serve import Server
-from framestream.net.sockets import close_all, open_stream
+from framestream.net.sockets import close_all, on_failure, open_stream
 from framestream.net.urls import Endpoint
 from framestream.stream.stream import IOStream
 
@@ -55,14 +55,8 @@ KILL_DELAY = 10.0
 """Seconds beyond the drain timeout until a worker that does not end is killed."""
 
 
-def _stats(report: str) -> ServerStats | None:
-    # A worker talks with strangers: what it reports is only data here, and a sum is of numbers.
-    counters = json.loads(report)
-    return None if counters is None else ServerStats(**counters).with_streams(())
-
-
-_REPORTS = Mapped(Line(), _stats, json.dumps)
-_REQUESTS = Mapped[Any](Line(), json.loads, json.dumps)
+# A worker talks with strangers: what it reports is only data to its parent.
+_MESSAGES = Mapped[Any](Line(), json.loads, json.dumps)
 
 ShutdownRequest = tuple[float, bool]
 """Seconds for connections to finish, and whether to serve the backlog, too; otherwise a successor does."""
@@ -95,7 +89,7 @@ def run(
 async def _serve(
     endpoint: Endpoint, service: Service, sockets: Sequence[socket.socket], socket_to_parent: socket.socket
 ) -> None:
-    control = open_stream(socket_to_parent, framer=_REQUESTS)
+    control = open_stream(socket_to_parent, framer=_MESSAGES)
     server = Server(endpoint, replace(service, workers=0), sockets)
     await server.start()
     reports = asyncio.ensure_future(_report(control, server))
@@ -162,16 +156,13 @@ class Worker:
         self.process = spawn.Process(
             target=run, args=(pickled, sockets, theirs, type(loop), plugins_in_use()), name=f"worker of {endpoint}"
         )
-        self._control = open_stream(ours, framer=_REPORTS)
+        self._control = open_stream(ours, framer=_MESSAGES)
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until `run` ignores it
         try:
-            self.process.start()
-        except BaseException:
-            self._control.close()
-            raise
+            with on_failure(self._control.close), theirs:
+                self.process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-            theirs.close()
         self._too_slow = loop.call_later(START_TIMEOUT, self._give_up)
         self._why = ""
         exited = asyncio.Event()
@@ -180,12 +171,12 @@ class Worker:
 
     async def _watch(self, exited: asyncio.Event) -> None:
         # One whose reports make no sense is let go: it sees the end of the stream, drains and is replaced.
-        with contextlib.closing(self._control), contextlib.suppress(FramestreamError):
-            async for stats in self._control:
-                if stats is None:
+        with contextlib.closing(self._control), contextlib.suppress(FramestreamError, TypeError):
+            async for counters in self._control:
+                if counters is None:
                     self.leaving.set()
                 else:
-                    self.stats = stats
+                    self.stats = ServerStats(**counters).with_streams(())  # a sum, which is of numbers
                     self._is_ready(True)
         await exited.wait()
         asyncio.get_running_loop().remove_reader(self.process.sentinel)
@@ -219,13 +210,12 @@ class Worker:
         """Have its server leave: its handlers see that it is not ready any more."""
         _tell(self._control, None)
 
-    async def shut_down(self, drain_timeout: float, *, take_backlog: bool = True) -> None:
-        """Ask it to shut down, wait until it has, and kill the process if it does not."""
+    def shut_down(self, drain_timeout: float, *, take_backlog: bool = True) -> asyncio.Task[None]:
+        """Ask it to shut down, and kill the process if it does not; return `ended`."""
         _tell(self._control, (drain_timeout, take_backlog))
-        await asyncio.wait([self.ended], timeout=drain_timeout + KILL_DELAY)
-        if not self.ended.done():
-            self.process.kill()
-            await asyncio.wait([self.ended])
+        too_slow = asyncio.get_running_loop().call_later(drain_timeout + KILL_DELAY, self.process.kill)
+        self.ended.add_done_callback(lambda _: too_slow.cancel())
+        return self.ended
 
 
 class Workers:
@@ -251,7 +241,6 @@ class Workers:
         self._running: set[Worker] = set()  # accepting, starting or draining
         self._workers: list[Worker] = []  # one for each place
         self._monitors: list[asyncio.Task[None]] = []  # one for each place: replaces the worker there
-        self._retiring: set[asyncio.Task[None]] = set()  # each waits for a replaced worker
 
     @property
     def pids(self) -> list[int]:
@@ -330,16 +319,12 @@ class Workers:
         self._stats.add(worker.stats)
 
     def _put(self, place: int, fresh: Worker) -> asyncio.Task[None]:
-        """Put a worker in a place; return a task that waits until the previous one has drained."""
+        """Put a worker in a place; return the task that is done when the previous one has drained."""
         old, self._workers[place] = self._workers[place], fresh
         return self._retire(old)
 
     def _retire(self, worker: Worker) -> asyncio.Task[None]:
-        # A task of its own: cancelling a reload does not interrupt it.
-        task = asyncio.ensure_future(worker.shut_down(self._service.drain_timeout, take_backlog=False))
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
-        return task
+        return worker.shut_down(self._service.drain_timeout, take_backlog=False)
 
     async def replace_all(self) -> None:
         """Replace each worker by a fresh one, which accepts before the old one drains.
@@ -360,7 +345,7 @@ class Workers:
                 return  # it shuts down with the others
             if not ready:
                 raise WorkerError(f"the new worker {fresh.fate}; the old ones stay")
-            await asyncio.shield(self._put(place, fresh))
+            await asyncio.shield(self._put(place, fresh))  # cancelling a reload does not interrupt it
 
     def stop_listening(self, *, take_backlog: bool = True) -> None:
         """Close the listening sockets here, and replace no worker any more; each keeps its own until it drains."""
@@ -370,7 +355,8 @@ class Workers:
 
     async def drain(self, timeout: float) -> None:
         """Have every worker drain and end, and wait until all have."""
-        await asyncio.gather(*(worker.shut_down(timeout) for worker in self._running), *self._retiring)
+        for ended in [worker.shut_down(timeout) for worker in self._running]:
+            await asyncio.wait([ended])
 
 
 def plugins_in_use() -> tuple[str, ...]:
