@@ -8,7 +8,7 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Required, TypedDict, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Required, TypedDict, get_args, overload
 
 from framestream._events import events
 from framestream.decoder import FrameDecoder, OnOversize
@@ -22,6 +22,7 @@ from framestream.errors import (
     StreamBusy,
     StreamClosed,
     StreamTimeout,
+    check_choice,
     check_count,
     check_seconds,
     counted,
@@ -403,6 +404,7 @@ class IOStream(Generic[F]):
 
     async def peek(self, size: int) -> bytes:
         """Return the next `size` bytes, or fewer if the stream ends before. Nothing is consumed."""
+        check_count("size", size)
         await self._until_there(AwaitedBytes(self, size))
         return self.receiver.decoder.peek(size)
 
@@ -504,10 +506,12 @@ class IOStream(Generic[F]):
 
         Raises:
             FramingError: there are such bytes; nothing is changed.
+            ValueError: `leftover` is no such word; nothing is changed.
             StreamBusy: a read is under way; nothing is changed.
         """
         if self.reading():
             raise StreamBusy("a read is under way; framing changes between frames")
+        check_choice("leftover", leftover, get_args(Leftover))
         chosen = directions(framer, send_framer)
         if leftover == "refuse":
             self._refuse_leftover("the switch of framing")
@@ -553,7 +557,7 @@ class IOStream(Generic[F]):
 
         Raises:
             ValueError: the context checks the host name and `server_hostname` is missing, or it is given on
-                the server's side, or `timeout` is not a time; nothing is done.
+                the server's side, or `timeout` is not a time, or `leftover` is no such word; nothing is done.
             StreamBusy: a read is under way; nothing is done.
             FramingError: plaintext was received before the handshake. An attacker may have inserted it, so
                 it is refused and the stream is closed.
@@ -566,6 +570,7 @@ class IOStream(Generic[F]):
         if self.reading():
             raise StreamBusy("a read is under way; TLS starts between frames")
         check_seconds("timeout", timeout, optional=True)
+        check_choice("leftover", leftover, get_args(Leftover))
         tls = TLSTransport(
             receiver.transport,
             context,
