@@ -340,12 +340,18 @@ async def test_a_reload_begins_with_the_time_and_ends_ready(manager):
 
 
 @pytest.mark.parametrize("manager", ["path"], indirect=True)
-async def test_who_is_not_to_be_told_hears_nothing_of_a_reload_and_a_closed_server_has_none(manager):
-    async with await serve(answer, HERE, workers=1) as server:
-        before = server.worker_pids
-    await server.reload()
-    assert before == server.worker_pids
-    refused(BlockingIOError, manager.recv, 1)
+async def test_who_is_not_to_be_told_or_knows_that_it_leaves_hears_of_no_reload_and_a_closed_server_has_none(manager):
+    for is_managed in (False, True):
+        async with await serve(answer, HERE, workers=1) as server:
+            if is_managed:
+                server.notify_systemd()
+                server.leave()
+                assert ["READY", "STOPPING"] == [next(iter(told(manager))) for _ in range(2)]
+                await server.reload()
+            before = server.worker_pids
+        await server.reload()
+        assert before == server.worker_pids
+        refused(BlockingIOError, manager.recv, 1)
 
 
 @pytest.mark.parametrize(("environment", "interval"), [
