@@ -162,6 +162,10 @@ HidesOverhead = faulty("HidesOverhead", overhead=0)
 # Fails when it is asked for its string, or takes the name of another framer.
 CannotPrint = faulty("CannotPrint", Rescans, __str__=lambda _: refuse("", RuntimeError))
 PrintsAnother = faulty("PrintsAnother", name="line", __str__=lambda _: "line")
+# Would end the program, or raises, where nobody expects it.
+ExitsInPrint = faulty("ExitsInPrint", Rescans, __str__=lambda _: sys.exit(3))
+ExitsInHash = faulty("ExitsInHash", __hash__=lambda _: sys.exit(3))
+HasNoLimit = faulty("HasNoLimit", max_size=property(lambda _: refuse("?", KeyError)))
 
 
 def leaving(method: str) -> Lines:
@@ -190,12 +194,12 @@ RescansByRegex = faulty(
 
 
 class CountsInASlot(Lines):
-    """Counts where `vars` shows nothing."""
+    """Counts where `vars` shows nothing, under a name that is mangled."""
 
-    __slots__ = ("asked",)
+    __slots__ = ("__asked",)
 
     def find(self, window: Window) -> Any:
-        object.__setattr__(self, "asked", getattr(self, "asked", 0) + 1)
+        object.__setattr__(self, "_CountsInASlot__asked", getattr(self, "_CountsInASlot__asked", 0) + 1)
         return super().find(window)
 
 
@@ -405,6 +409,10 @@ class Answers(ReadCondition[bytes]):
 
     def find(self, window: Window) -> Any:
         return self.answer
+
+
+# Passes over nothing, for ever.
+Idles = faulty("Idles", Answers, can_be_empty=True)
 
 
 @dataclass(frozen=True)

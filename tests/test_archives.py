@@ -149,8 +149,8 @@ class Closed(Framer[bytes]):
             return NeedMore(2)
         return start, start + 2, start + 2, Decode(bytes, final=frame.endswith(b"."))
 
-    def encode(self, frame: bytes) -> bytes:
-        return frame
+    def encode(self, frame: bytes) -> Any:
+        return bytearray(frame)  # streams take any buffer, too
 
 
 def test_what_is_wrong_at_the_end_of_a_file_is_that_of_its_last_frame() -> None:
@@ -575,6 +575,7 @@ def test_a_file_that_cannot_be_finished_is_not_there(path: Path) -> None:
     ("action", "name", "reason"),
     [
         (write, "no/file", "no such file"),
+        (write, "nosuch://bucket/key", "it cannot be written: protocol not known|it needs fsspec"),
         (repair, "*", "no such file"),
         (append, "memory://remote.bin", "it is not a local file, so it cannot be changed"),
         (repair, "memory://remote.bin", "it is not a local file, so it cannot be changed"),
@@ -627,6 +628,26 @@ def test_a_file_that_takes_the_name_of_one_appended_to_is_left_alone(path: Path)
     with pytest.raises(KeyError):
         append(path, replacing(), PREFIX)
     assert (old.read_bytes(), path.read_bytes()) == (b"\0\3one", b"\0\5other")
+
+
+def test_what_somebody_else_appends_meanwhile_is_neither_overwritten_nor_cut_off(path: Path) -> None:
+    def others() -> Iterator[bytes]:
+        append(path, [b"other"], PREFIX, index=False)
+        yield b"mine"
+
+    def finishing(frame: bytes) -> None:
+        if (data := path.read_bytes()).endswith(b"tw"):
+            path.write_bytes(data + b"o")
+
+    path.write_bytes(b"\0\3one")
+    with pytest.raises(ArchiveError, match="it is longer than"):
+        append(path, others(), PREFIX)
+    assert path.read_bytes() == b"\0\3one\0\5other"
+    path.write_bytes(path.read_bytes() + b"\0\3tw")
+    with pytest.raises(ArchiveError, match="it is longer than"):
+        repair(path, Mapped(PREFIX, finishing))
+    assert path.read_bytes() == b"\0\3one\0\5other\0\3two"
+    assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("action", ["append", "write"])

@@ -13,6 +13,7 @@ import sys
 import threading
 import tty
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -100,8 +101,7 @@ def test_a_serial_port_is_opened_raw_by_its_path_and_by_an_open_file():
 def test_a_file_that_cannot_be_framed_costs_no_descriptor():
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     packets = SimpleNamespace(fileno=ours.fileno)
-    stream, peer = joined()
-    with stream, peer, ours, theirs, open(os.devnull, "rb", buffering=0) as file:
+    with joined(), ours, theirs, open(os.devnull, "rb", buffering=0) as file:
         gc.collect()  # what earlier tests have left has descriptors, too
         before = open_descriptors()
         refused(ValueError, blocking.framed, file, max_frame_size=-1)
@@ -132,15 +132,16 @@ def test_tls_can_begin_in_mid_stream():
 # One stream
 
 
+@contextmanager
 def joined(**options):
-    ours, theirs = socket.socketpair()
-    theirs.settimeout(20)
-    return blocking.framed(ours, LINE, **options), theirs
+    ours, peer = socket.socketpair()
+    peer.settimeout(20)
+    with blocking.framed(ours, LINE, **options) as stream, peer:
+        yield stream, peer
 
 
 def test_an_iteration_goes_on_after_a_bad_frame_and_after_leaving_it():
-    stream, peer = joined()
-    with stream, peer:
+    with joined() as (stream, peer):
         peer.sendall(b"a\n\2hib\n\xff\nc\n")
         for line in stream:
             assert "a" == line
@@ -154,8 +155,7 @@ def test_an_iteration_goes_on_after_a_bad_frame_and_after_leaving_it():
 
 
 def test_a_stream_tells_its_state():
-    stream, peer = joined()
-    with stream, peer:
+    with joined() as (stream, peer):
         peer.sendall(b"abc\nhalf")
         assert "abc" == stream.receive()
         stream.send("x")
@@ -175,8 +175,7 @@ def test_a_callback_that_waits_for_a_stream_is_told_instead_of_waiting_for_ever(
         asked = (lambda: stream.send("bad"), lambda: stream.stats, lambda: stream.leftover, lambda: server.stats)
         said.extend(refused(RuntimeError, ask, match="use a thread") for ask in asked)
 
-    stream, peer = joined(on_payload_error=complain)
-    with blocking.serve(echo, HERE) as server, stream, peer:
+    with blocking.serve(echo, HERE) as server, joined(on_payload_error=complain) as (stream, peer):
         peer.sendall(b"\xff\ngood\n")
         assert "good" == stream.receive()
     assert 4 == len(said)
@@ -187,74 +186,79 @@ def test_a_callback_that_ends_the_program_ends_the_call_and_no_other_stream(way_
     def leave(error):
         raise way_out
 
-    stream, peer = joined(on_payload_error=leave)
-    other, its_peer = joined()
-    with stream, peer, other, its_peer:
+    with joined(on_payload_error=leave) as (stream, peer), joined() as (other, its_peer):
         peer.sendall(b"\xff\n")
         refused(way_out, stream.receive)
         its_peer.sendall(b"hello\n")
         assert "hello" == other.receive(timeout=20)
 
 
-def run(program):
-    """Return what a program of Python says, and how it ends."""
-    begin = "import os, signal, socket, threading\nfrom framestream import Line, blocking\n"
-    ran = subprocess.run([sys.executable, "-c", begin + program], capture_output=True, text=True, timeout=20)
-    return ran.stdout, ran.stderr, ran.returncode
+# Programs
 
+IN_PROGRAMS = """
+import os, signal, socket, threading
+from framestream import Line, blocking
 
-def test_ctrl_c_ends_a_receive_and_loses_nothing():
-    assert ("half\n", "", 0) == run("""
-ours, peer = socket.socketpair()
-with blocking.framed(ours, Line()) as stream:
-    peer.sendall(b"ha")
-    signal.signal(signal.SIGALRM, signal.default_int_handler)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
-        stream.receive()
-    except KeyboardInterrupt:
-        peer.sendall(b"lf\\n")
-        print(stream.receive())
-""")
-
-
-def test_a_forked_process_has_streams_of_its_own():
-    stdout, stderr, code = run("""
 def echo():
     ours, peer = socket.socketpair()
     with blocking.framed(ours, Line()) as stream, peer:
         stream.send("hello")
-        return peer.recv(10)
-assert echo() == b"hello\\n"
-before, _ = socket.socketpair()
-stream = blocking.framed(before, Line())
+        return peer.recv(10).decode().strip()
+
+def interrupt_soon():
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+
+"""
+PROGRAMS = {
+    "ctrl-c ends a receive and loses nothing": ("half", """
+ours, peer = socket.socketpair()
+with blocking.framed(ours, Line()) as stream:
+    peer.sendall(b"ha")
+    try:
+        interrupt_soon()
+        stream.receive()
+    except KeyboardInterrupt:
+        peer.sendall(b"lf\\n")
+        print(stream.receive())
+"""),
+    "ctrl-c ends a server": ("True", """
+with blocking.serve(print, "tcp://127.0.0.1:0") as server:
+    try:
+        interrupt_soon()
+        server.serve_forever()
+    except KeyboardInterrupt:
+        print(server.closed)
+"""),
+    "a forked process has streams of its own, and no others": ("hello 0", """
+ours, _ = socket.socketpair()
+before = blocking.framed(ours, Line())
+first = echo()
 if not os.fork():
     try:
-        stream.close()
+        before.close()
     except RuntimeError as error:
-        os._exit(echo() != b"hello\\n" or "opened before this process was forked" not in str(error))
+        os._exit(echo() != "hello" or "opened before this process was forked" not in str(error))
 _, status = os.wait()
-print(os.waitstatus_to_exitcode(status))
-""")
-    assert ("0\n", 0) == (stdout, code), stderr
-
-
-def test_after_a_thread_could_not_be_started_another_try_works():
-    stdout, stderr, code = run("""
-def send():
-    ours, peer = socket.socketpair()
-    with blocking.framed(ours, Line()) as stream, peer:
-        stream.send("hello")
-        return peer.recv(10)
+print(first, os.waitstatus_to_exitcode(status))
+"""),
+    "after a thread could not be started another try works": ("can't start new thread, hello", """
 threading.stack_size(1 << 46)
 try:
-    send()
+    echo()
 except RuntimeError as error:
-    print(error)
-threading.stack_size(0)
-print(send())
-""")
-    assert ("can't start new thread\nb'hello\\n'\n", 0) == (stdout, code), stderr
+    threading.stack_size(0)
+    print(error, echo(), sep=", ")
+"""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_in_a_program(name):
+    said, program = PROGRAMS[name]
+    command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", IN_PROGRAMS + program]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert (f"{said}\n", "", 0) == (ran.stdout, ran.stderr, ran.returncode)
 
 
 # Serving
@@ -343,16 +347,3 @@ def test_a_blocking_server_has_each_option_of_the_other():
     named = {"handler", "url", "framer", "send_framer"}
     of_serve = inspect.signature(serve).parameters.keys() | StreamOptions.__annotations__.keys()
     assert of_serve - named - {"stream_options"} == ServeOptions.__annotations__.keys()
-
-
-def test_a_server_ends_by_ctrl_c():
-    stdout, stderr, _ = run("""
-with blocking.serve(print, "tcp://127.0.0.1:0") as server:
-    signal.signal(signal.SIGALRM, signal.default_int_handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.1)
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        print(server.closed)
-""")
-    assert ("True\n", "") == (stdout, stderr)

@@ -124,8 +124,13 @@ def test_the_same_seed_tries_the_same_streams() -> None:
 
 
 def test_the_command_reports_what_it_finds(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["no-such-framer"]) == 2
-    assert "no framer named 'no-such-framer'" in capsys.readouterr().err
+    for arguments, told in (
+        (["no-such-framer"], "no framer named 'no-such-framer'"),
+        (["line", "--iterations", "0"], "--iterations is 0; it must be a whole number, 1 or more"),
+        (["line", "--seeds", str(tmp_path / "none")], "No such file or directory"),
+    ):
+        assert main(arguments) == 2
+        assert told in capsys.readouterr().err
     seeds = tmp_path / "stream"
     seeds.write_bytes(b"12345")
     assert main(["available:2", "--iterations", "500", "--seeds", str(seeds)]) == 1

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import faulty_framers as faulty
 import pytest
 
 from framestream import Delimiter, Exactly, FramingError, Line, Msgpack, ReadCondition, UntilClose
-from framestream.testing import ConformanceError, Event, Transcript, chunkings, compare_speed, transcript
+from framestream.testing import ConformanceError, Event, Transcript, Wire, chunkings, compare_speed, transcript
 from framestream.testing.driver import hold_alike, same_frame
+from framestream.testing.memory import MemoryWire
+from framestream.testing.suite import Suite
 
 
 def test_chunkings_join_to_the_data_and_of_long_data_only_some_are_cut_in_two() -> None:
@@ -25,6 +28,30 @@ def test_chunkings_join_to_the_data_and_of_long_data_only_some_are_cut_in_two() 
     cuts = [len(chunks[0]) for chunks in chunkings(bytes(5000), random=0, empty=False) if len(chunks) == 2]
     assert len(cuts) <= 64
     assert {1, 2, 4998, 4999} <= set(cuts)
+
+
+def test_what_is_derived_from_an_example_grows_with_its_bytes_and_not_with_their_square() -> None:
+    example = b"ab\r\n" * 4000
+    suite = Suite(faulty.Lines(), examples={example: [b"ab"] * 4000})
+    suite.reading(example)
+    tracemalloc.start()
+    try:
+        assert max(map(len, suite.situations())) == len(example)
+        assert tracemalloc.get_traced_memory()[1] < 200 * len(example)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_receive_of_no_bytes_blocks_and_is_no_end() -> None:
+    wire = MemoryWire(Wire(chunks=[0, 2]))
+    wire.send([b"abc"])
+    wire.end()
+    received = []
+    for _ in range(2):
+        with pytest.raises(BlockingIOError):
+            wire.receive(100)
+        received.append(wire.receive(100))
+    assert (received, wire.receive(100)) == ([b"ab", b"c"], b"")
 
 
 def test_chunks_are_described_by_their_sizes() -> None:

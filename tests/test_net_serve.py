@@ -219,6 +219,7 @@ async def test_what_makes_no_sense_is_refused_before_anybody_is_reached(monkeypa
         # Where nobody can listen
         (serve(echo, "exec:cat"), AddressError, "cannot listen on exec:cat"),
         (serve(echo, "pipe:/tmp/fifo"), AddressError, "cannot listen on pipe:/tmp/fifo"),
+        (serve(echo, "fd:0,1"), AddressError, "cannot listen on fd:0,1"),
         (serve(echo, "systemd:web"), AddressError, "no socket named 'web' was passed to this process"),
         # What cannot be sent to a worker
         (serve(lambda stream: None, HERE, workers=1), WorkerError, "handler .* cannot be .*; define it at"),

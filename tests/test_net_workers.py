@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from certificates import certificates
+from command_line import start
 from conftest import LOOPS
 from distributions import site
 from loopback import HERE, LINE, ask, no_more_descriptors, open_descriptors
@@ -300,6 +301,18 @@ async def test_a_worker_whose_handler_blocks_it_is_killed(monkeypatch):
             assert "blocking" == await stream.read(LINE)
             await server.aclose()
             await raised(StreamClosed, stream.read, LINE)
+
+
+async def test_workers_of_the_command_log_as_it_was_told_to():
+    options = ["-f", "line", "--idle-timeout", "0.05", "--workers", "1", "-v"]
+    with start("serve", HERE, *options) as server:
+        url = server.stderr.readline().split()[-1].decode()
+        async with await connect(url) as stream:
+            peer = "{}:{}".format(*stream.transport.socket.getsockname())
+            await raised(StreamClosed, stream.read, LINE)
+        server.terminate()
+        told = rf"framestream: {peer}: connection ended: nothing received for 0\.\d+ s\n"
+        assert re.fullmatch(told, server.stderr.read().decode())
 
 
 PARENT = """

@@ -346,8 +346,9 @@ def test_listing_many_entry_points_takes_time_in_proportion(installed: Site, mod
 
 def test_a_slow_plugin_fails(installed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     installed.install("acme-upto", healthy("upto"), "upto")
-    monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "soon")
-    assert reason("upto") == "FRAMESTREAM_LOAD_LIMIT is 'soon'; it must be a number of seconds"
+    for limit in ("soon", "nan", "-1"):
+        monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", limit)
+        assert reason("upto") == f"FRAMESTREAM_LOAD_LIMIT is {limit!r}; it must be a number of seconds"
     assert str(get_framer("line")) == "line"
     monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "0")
     assert reason("upto").endswith(" s to load, limit 0 s")

@@ -103,14 +103,18 @@ def test_material_is_found_beside_the_framer_names_are_looked_up_and_own_tests_s
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("pass", "None is not a read condition"),
-        ("framer = Lines", "the class Lines is not a read condition; make one*"),
+        ("pass", "TestNothing.framer: None is not a read condition"),
+        ("framer = Lines", "TestNothing.framer: the class Lines is not a read condition; make one*"),
+        ("framer = 'no-such'", "TestNothing.framer: no framer named 'no-such'*"),
+        ("framer, examples = Lines(), b'a'", "TestNothing: examples: 97 is not bytes with the list*"),
     ],
 )
-def test_a_class_without_a_framer_says_so(run: Run, line: str, complaint: str) -> None:
+def test_a_class_without_a_framer_or_with_odd_material_says_so(run: Run, line: str, complaint: str) -> None:
     result = run(f"class TestNothing(FramerTests):\n    {line}\n")
     assert result.parseoutcomes() == {"errors": 1}
-    result.stdout.fnmatch_lines([f"TestNothing.framer: {complaint}"])
+    result.stdout.fnmatch_lines([complaint])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    result.stdout.no_fnmatch_line("*pytest_plugin.py*")
 
 
 def test_the_option_adds_a_fuzz_run_for_each_framer_which_ends_with_a_stream_that_fails(run: Run) -> None:

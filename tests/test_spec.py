@@ -124,6 +124,7 @@ def test_between_parentheses_a_bare_name_after_a_comma_is_the_next_framer() -> N
         ("a b", "unexpected 'b'", 2),
         ("a:x=tcp://y", "unexpected ':'", 7),
         ('a:"x', "this string is not closed", 2),
+        pytest.param('a:"' + r"\"" * 200_000, "this string is not closed", 2, id="takes long unless cost is linear"),
         ("a(b", "expected ',' or ')' at the end", 3),
         ("a(b c)", "expected ',' or ')'", 4),
         ("a((b c))", "expected ')'", 5),

@@ -6,7 +6,7 @@ import socket
 import pytest
 from stream_pairs import joined, raised, refused
 
-from framestream import IOStream, Line, client_tls, connect, connect_process, serve
+from framestream import Exactly, IOStream, Line, client_tls, connect, connect_process, serve
 from framestream.stream.options import DEFAULTS, check_options
 from framestream.testing import check_framer
 
@@ -122,6 +122,13 @@ async def test_what_is_no_condition_is_told_with_what_was_meant_and_nothing_is_d
             refused(TypeError, begin, 5, match="callback is 5; it must be a function")
         for framers in ((wrong,), (LINE, wrong)):
             refused(TypeError, stream.framed, *framers, match="it must be a condition, a name or a spec string")
+        for size in (-1, "3", 1.5):
+            await raised(ValueError, stream.peek, size, match=f"size is {size!r}; it must be a whole number")
+        for begin in (
+            lambda leftover: stream.framed(Exactly(1), leftover=leftover),
+            lambda leftover: stream.start_tls(client_tls(), server_hostname="x", leftover=leftover),
+        ):
+            await raised(ValueError, begin, "refused", match="leftover is 'refused'; it must be one of keep, refuse")
         assert "whole" == await stream.read(LINE)
         assert 0 == stream.stats.bytes_sent
 

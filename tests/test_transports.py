@@ -626,6 +626,7 @@ def test_a_peer_that_is_known_already_is_not_asked_for(kind):
 @pytest.mark.parametrize(("address", "text"), [
     (("127.0.0.1", 80), "127.0.0.1:80"),
     (("::1", 80, 0, 0), "[::1]:80"),
+    ((2, 1024), "2:1024"),  # of a virtual machine (AF_VSOCK)
     ("/run/x.sock", "/run/x.sock"),
     (b"\0abstract", "\0abstract"),
     ("", "unnamed"),

@@ -37,6 +37,7 @@ _BLOCK: Final = 1 << 18  # bytes of small frames that are written at once
 # Splits are small here, so that there is progress to report.
 _SIZE: Final = 1 << 25
 _KEPT: Final = 16  # blocks between two marks
+_BUFFERS: Final = (bytearray, memoryview)  # what encoders may return though the contract says bytes
 
 
 class Archive(Sequence[Any]):
@@ -264,7 +265,7 @@ def append(path: Url, frames: Iterable[Any], framer: Framer[Any] | str, *, index
     if (piece := next(pieces, None)) is None:
         return 0
     _check_border(source, writer, marks, piece)
-    with grown_file(path, source.size) as write:
+    with grown_file(source) as write:
         total = _write_some(write, chain((piece,), pieces), marks, source.size, count)
     if index:
         source = LocalFile.of(path)
@@ -338,6 +339,7 @@ def repair(path: Url, framer: ReadCondition[Any] | str) -> Repaired:
         with whole_file(torn, {}) as write:
             for chunk in source.chunks(size):
                 write(chunk)
+            source.check_open(damaged)  # the file may be one that is being written, and end otherwise by now
         damaged.truncate(size)
     # A frame that is too large was counted before it proved incomplete.
     frames = reader.count - (reader.place[0] == size)
@@ -354,7 +356,7 @@ def _writer(framer: Framer[Any] | str) -> Framer[Any]:
 def _encoded(framer: Framer[Any], frames: Iterable[Any]) -> Iterator[bytes]:
     for frame in frames:
         wire = framer.encode(frame)
-        yield wire if isinstance(wire, bytes) else b"".join(wire)
+        yield wire if isinstance(wire, bytes) else b"".join([wire] if isinstance(wire, _BUFFERS) else wire)
 
 
 def _write_some(

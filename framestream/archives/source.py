@@ -119,7 +119,7 @@ class LocalFile(Source):
         """Yield the bytes between two offsets."""
         end = self.size if stop is None else stop
         with telling(self.url, start), open(self.url, "rb", buffering=0) as file:
-            self._check(file)
+            self.check_open(file, may_grow=True)
             file.seek(start)
             while start < end:
                 chunk = file.read(min(CHUNK, end - start))
@@ -127,11 +127,12 @@ class LocalFile(Source):
                     raise ArchiveError("it became shorter while it was read", url=self.url, offset=start)
                 start += len(chunk)
                 yield chunk
-            self._check(file)
+            self.check_open(file, may_grow=True)
 
-    def _check(self, file: IO[bytes]) -> None:
+    def check_open(self, file: IO[bytes], *, may_grow: bool = False) -> None:
+        """Raise ArchiveError if an open file is not this one, as it was."""
         status = os.fstat(file.fileno())
-        self.check(status.st_size, status.st_mtime_ns, may_grow=True)
+        self.check(status.st_size, status.st_mtime_ns, may_grow=may_grow)
 
 
 def _has_bytes(path: str) -> bool:
@@ -173,7 +174,8 @@ class RemoteFile(Source):
                 yield last.result()
 
     def _block(self, start: int, stop: int) -> bytes:
-        store, path = _store(self.url, self.options)
+        with telling(self.url):
+            store, path = _store(self.url, self.options)
         with telling(self.url, start):
             try:
                 block: bytes = store.cat_file(path, start=start, end=stop)
@@ -221,9 +223,8 @@ def _store(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     except ImportError as error:
         hint = 'it needs fsspec: pip install "framestream[archives]"'
         raise ArchiveError(f"it is not a local file; {hint}", url=url) from error
-    with telling(url):
-        store, path = url_to_fs(url, **options)
-    return store, path
+    found: tuple[Any, str] = url_to_fs(url, **options)
+    return found
 
 
 def _state(url: str, store: Any, path: str) -> tuple[int, str]:
@@ -264,13 +265,13 @@ def whole_file(url: str, options: Mapping[str, Any]) -> AbstractContextManager[W
     return _told(url, _stored(url, options) if is_remote(url) else _renamed(local_path(url)))
 
 
-def grown_file(path: str, size: int) -> AbstractContextManager[Write]:
+def grown_file(source: LocalFile) -> AbstractContextManager[Write]:
     """Give a function that writes to the end of a local file; after an error, it is again of this size.
 
     Raises:
-        ArchiveError: it cannot be written.
+        ArchiveError: it cannot be written, or has changed.
     """
-    return _told(path, _grown(path, size))
+    return _told(source.url, _grown(source))
 
 
 @contextmanager
@@ -316,16 +317,17 @@ def _renamed(path: str) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _grown(path: str, size: int) -> Iterator[IO[bytes]]:
-    with open(path, "r+b", buffering=0) as raw:
+def _grown(source: LocalFile) -> Iterator[IO[bytes]]:
+    with open(source.url, "r+b", buffering=0) as raw:
+        source.check_open(raw)  # what another process has appended meanwhile would be overwritten
         try:
             with open(raw.fileno(), "r+b", closefd=False) as file:
-                file.seek(size)
+                file.seek(source.size)
                 yield file
                 _finish(file)
         except BaseException:
             with suppress(OSError):
-                raw.truncate(size)
+                raw.truncate(source.size)
             raise
 
 

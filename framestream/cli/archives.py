@@ -52,13 +52,12 @@ def stats(spec: str, file: str, jobs: int, max_frame_size: int | None) -> int:
     seconds = max(time.monotonic() - started, 1e-9)
     size, frames = _size(splits), sizes.total()
     in_frames = sum(size * count for size, count in sizes.items())
-    say(f"{'frames':<16}{frames}")
-    say(f"{'bad frames':<16}{bad}")
-    say(f"{'bytes':<16}{size}")
-    say(f"{'in frames':<16}{in_frames}")
+    told: dict[str, Any] = {"frames": frames, "bad frames": bad, "bytes": size, "in frames": in_frames}
     if frames:
-        say(f"{'sizes':<16}{min(sizes)} to {max(sizes)}, {in_frames / frames:.1f} on average")
-    say(f"{'time':<16}{seconds:.3f} s, {size / seconds / 1e6:.1f} MB/s, {counted(jobs, 'process')}")
+        told["sizes"] = f"{min(sizes)} to {max(sizes)}, {in_frames / frames:.1f} on average"
+    told["time"] = f"{seconds:.3f} s, {size / seconds / 1e6:.1f} MB/s, {counted(jobs, 'process')}"
+    for name, value in told.items():
+        say(f"{name:<16}{value}")
     for line in _histogram(sizes):
         say(line)
     return int(bad > 0 or is_broken)

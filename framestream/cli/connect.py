@@ -72,9 +72,7 @@ def connect(
     complain = partial(printer.complain, url)
 
     async def converse() -> None:
-        opening = framestream.connect(
-            url, framer=framer, half_open=True, on_discard=partial(printer.skip, url), **settings
-        )
+        opening = framestream.connect(url, framer=framer, half_open=True, on_discard=complain, **settings)
         async with await opened(opening) as stream:
             frames = good_frames(stream.frames(printer.condition(framer)), policy, complain)
             try:

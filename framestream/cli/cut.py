@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO, FileIO
@@ -66,7 +67,7 @@ def cut(spec: str, file: str, max_frame_size: int | None, stats: bool, jobs: int
     started = time.monotonic()
     name = "standard input" if file == "-" else file
     with options.open_file(file) as source:
-        decoder = FrameDecoder(on_oversize=work.on_oversize, on_discard=partial(printer.skip, name))
+        decoder = FrameDecoder(on_oversize=work.on_oversize, on_discard=partial(printer.complain, name))
         ask: Any = decoder.next_batch if work.in_batches else decoder.next_frame
         chunks = _chunks(source, name)
         pieces = _pieces(decoder, partial(ask, condition, max_size=max_frame_size), chunks, work.in_batches)
@@ -94,17 +95,13 @@ class Cutting:
     count: int | None = None
 
     @property
-    def skips(self) -> bool:
-        """Whether a frame that is too large is reported once it has been skipped."""
-        return self.on_oversize in ("discard", "truncate")
-
-    @property
     def in_batches(self) -> bool:
         """Whether frames are cut in batches, which costs half as much for each.
 
         Frames that are skipped in a batch are reported before it is printed.
         """
-        return self.output in ("text", "raw") and self.count is None and not self.skips
+        skips = self.on_oversize in ("discard", "truncate")
+        return self.output in ("text", "raw") and self.count is None and not skips
 
     def print(self, printer: Printer, pieces: Iterable[Piece], tell: Callable[[Exception], object]) -> None:
         """Print frames and tell errors, until the end of the stream or what these options say."""
@@ -127,9 +124,9 @@ class Cutting:
         told: list[bytes | Exception] = []
 
         def tell(error: Exception) -> None:
-            # Its traceback holds several KiB: there may be as many bad frames as good ones.
-            error.__traceback__ = error.__cause__ = error.__context__ = None
-            told.extend((output.getvalue(), error))
+            # A copy has no traceback, which holds several KiB (there may be as many bad frames as good ones), and
+            # does not change when the frame is skipped.
+            told.extend((output.getvalue(), copy(error)))
             output.seek(0)
             output.truncate()
             if self.on_payload_error == "close" and isinstance(error, PayloadError):
@@ -186,8 +183,6 @@ def _cut_by_several(
         for piece in printed:
             if isinstance(piece, bytes):
                 printer.stream.write(piece)
-            elif work.skips and isinstance(piece, FrameTooLarge) and piece.recoverable:
-                printer.skip(file, piece)
             else:
                 printer.complain(file, piece)
     printer.stream.flush()

@@ -172,7 +172,7 @@ def _import(target: str, module: str) -> tuple[ReadCondition[Any], Arguments]:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        with blame(f"{target} cannot be made", ours=(ModuleNotFoundError, AttributeError, TypeError)):
+        with prints_aside(), blame(f"{target} cannot be made", ours=(ModuleNotFoundError, AttributeError, TypeError)):
             found = pkgutil.resolve_name(target)
             framer = found() if callable(found) else found
     except (ModuleNotFoundError, AttributeError, TypeError) as error:

@@ -69,15 +69,11 @@ class Printer:
         self.stream.write(shown(line).encode("utf-8", "backslashreplace"))
 
     def complain(self, name: str, error: Exception | str) -> None:
-        """Print an error, after everything printed before it, with the bytes at fault."""
-        self.status = 1
+        """Print an error, after everything printed before it; a frame that was skipped as wanted is no failure."""
+        if not _skipped(error):
+            self.status = 1
         self.print_rest()
         report(name, error)
-
-    def skip(self, name: str, error: FrameTooLarge) -> None:
-        """Print which frame was skipped, after everything printed before it."""
-        self.print_rest()
-        report_skipped(name, error)
 
     def print_rest(self) -> None:
         """Print now what waits."""
@@ -196,16 +192,20 @@ def say_list(rows: Sequence[tuple[str, str]]) -> None:
 
 
 def report(name: str, error: Exception | str) -> None:
-    """Print an error of a stream to standard error, with the bytes at fault."""
-    complain(f"{name}: {error if isinstance(error, str) else _describe(error)}")
+    """Print an error of a stream to standard error, with the bytes at fault, or how many of them were skipped."""
+    what = error if isinstance(error, str) else _describe(error)
+    if skipped := _skipped(error):
+        complain(f"{name}: {what}; {counted(skipped, 'byte')} skipped")
+        return
+    complain(f"{name}: {what}")
     data, place = ("payload", "payload_offset") if isinstance(error, PayloadError) else ("excerpt", "offset")
     for line in hexdump(getattr(error, data, b"")[:32], getattr(error, place, 0) or 0):
         click.echo(line, err=True)
 
 
-def report_skipped(name: str, error: FrameTooLarge) -> None:
-    """Print which frame was skipped to standard error."""
-    complain(f"{name}: {_describe(error)}; {counted(error.discarded, 'byte')} skipped")
+def _skipped(error: Exception | str) -> int:
+    """Return how many bytes were skipped: all of a frame that is discarded or truncated, when its error is told."""
+    return error.discarded if isinstance(error, FrameTooLarge) else 0
 
 
 def _describe(error: Exception) -> str:

@@ -25,7 +25,7 @@ import framestream
 from framestream import EncodeError, FramestreamError, FramingError, PayloadError
 from framestream.cli import CLOSED_PIPE, options
 from framestream.cli.connect import LoopPrinter, good_frames, opened
-from framestream.cli.output import complain, report, report_skipped, to_bytes, to_json
+from framestream.cli.output import complain, report, to_bytes, to_json
 from framestream.errors import counted, describe_error, describe_os_error
 
 if TYPE_CHECKING:
@@ -111,9 +111,7 @@ def serve(url: str, spec: str, echo: bool, command: Command | None, output: str,
         handler = Execute(policy, command, settings["max_frame_size"])
     settings["framer"] = options.writing_framer(spec)
     settings["tls"] = _certificate(url, settings.pop("cert"), settings.pop("key"))
-    log = logging.getLogger("framestream")
-    log.addHandler(_LOG)
-    log.setLevel(logging.INFO if verbose else logging.WARNING)
+    _log_from(logging.INFO if verbose else logging.WARNING)
     return asyncio.run(_serve(handler, url, notice, settings))
 
 
@@ -175,6 +173,12 @@ class _Log(logging.Handler):
 
 
 _LOG: Final = _Log()
+_logger: Final = logging.getLogger("framestream")
+
+
+def _log_from(level: int) -> None:
+    _logger.addHandler(_LOG)
+    _logger.setLevel(level)
 
 
 async def _serve(handler: Any, url: str, notice: float, settings: dict[str, Any]) -> int:
@@ -214,19 +218,27 @@ class Handler:
 
     on_payload_error: str
 
+    def __getstate__(self) -> tuple[dict[str, Any], int]:
+        return vars(self), _logger.level
+
+    def __setstate__(self, state: tuple[dict[str, Any], int]) -> None:
+        attributes, level = state
+        vars(self).update(attributes)
+        _log_from(level)  # a worker as its parent, and without waiting for a reader
+
     async def __call__(self, stream: IOStream) -> None:
         skipped = 0
 
-        def tell(error: Exception | str, how: Callable[[str, Any], None] = report) -> None:
-            _messages.tell(partial(how, stream.peer, error))
+        def tell(error: Exception | str) -> None:
+            _messages.tell(partial(report, stream.peer, error))
 
-        def skip(error: FramestreamError, how: Callable[[str, Any], None] = report) -> None:
+        def skip(error: FramestreamError) -> None:
             nonlocal skipped
             skipped += 1
             if skipped == 1:  # otherwise a peer would decide how much is printed
-                tell(error, how)
+                tell(error)
 
-        stream.receiver.decoder.on_discard = partial(skip, how=report_skipped)
+        stream.receiver.decoder.on_discard = skip
         try:
             async for frame in good_frames(stream.frames(), self.on_payload_error, skip):
                 await self.answer(stream, frame)

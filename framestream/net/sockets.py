@@ -58,7 +58,7 @@ async def listen(endpoint: Endpoint, *, backlog: int, reuse_port: bool) -> list[
                 return await _listen_tcp(endpoint, backlog, reuse_port)
             case Unix():
                 return [_listen_unix(endpoint, backlog)]
-            case Descriptors():
+            case Descriptors() if endpoint.read == endpoint.write:
                 return [_adopt(endpoint.read)]
             case Activated():
                 return activated_sockets(endpoint.name)

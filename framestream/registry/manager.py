@@ -292,10 +292,10 @@ def _claimed(name: str, plugins: Sequence[Plugin]) -> str:
 
 def _load_limit() -> float:
     value = os.environ.get("FRAMESTREAM_LOAD_LIMIT", LOAD_LIMIT)
-    try:
-        return float(value)
-    except ValueError:
-        raise PluginError(f"FRAMESTREAM_LOAD_LIMIT is {value!r}; it must be a number of seconds") from None
+    with suppress(ValueError):
+        if (limit := float(value)) >= 0:  # and a number
+            return limit
+    raise PluginError(f"FRAMESTREAM_LOAD_LIMIT is {value!r}; it must be a number of seconds")
 
 
 def _select(plugins: Sequence[Plugin]) -> list[str]:

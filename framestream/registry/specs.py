@@ -38,8 +38,9 @@ class Spec(NamedTuple):
     position: int = 0
 
 
+# A string that is not closed is one sign, or each of its quotes would look for its end once more.
 _TOKEN = re.compile(
-    r"""\s*(?P<all>(?P<word>[^\s,()"'=:]+)|"(?P<text>(?:[^"\\]|\\.)*)"|'(?P<raw>[^']*)'|(?P<sign>.)|$)""",
+    r"""\s*(?P<all>(?P<word>[^\s,()"'=:]+)|"(?P<text>(?:[^"\\]|\\.)*)"|'(?P<raw>[^']*)'|(?P<sign>["'].*|.)|$)""",
     re.DOTALL,
 )
 
@@ -115,7 +116,7 @@ class _Tokens:
 
     def expect(self, sign: str, what: str) -> None:
         if not self.take(sign):
-            self.fail("this string is not closed" if self.sign() in ('"', "'") else f"expected {what}")
+            self.fail("this string is not closed" if self.sign()[:1] in ('"', "'") else f"expected {what}")
 
     def word(self, what: str) -> Word:
         match, position = self.found[self.index], self.position

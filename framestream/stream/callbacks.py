@@ -251,9 +251,7 @@ class FrameHandler(CallbackRead):
 
     def stop(self) -> None:
         """Give the stream's reading back; the next read begins with the first undelivered frame."""
-        if self.stream.receiver.reader is self:
-            self.stream.receiver.release()
-            self.stream.watch_for_end()
+        self.give_back()
 
     def on_data(self, at_once: bool) -> None:
         """Deliver the frames that have arrived."""

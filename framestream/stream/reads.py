@@ -7,7 +7,8 @@ end in a function instead are in `callbacks`.
 from __future__ import annotations
 
 from asyncio import CancelledError, sleep
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import ref
 
@@ -80,6 +81,12 @@ class PendingRead:
     def fail(self, error: BaseException) -> None:
         """End with an error, unless the read has ended, or its owner will learn of it anyway."""
 
+    def give_back(self) -> None:
+        """Let others read again, unless they may already."""
+        if self.stream.receiver.reader is self:
+            self.stream.receiver.release()
+            self.stream.watch_for_end()
+
     @property
     def to_end(self) -> bool:
         """True if the end of the connection, by a close here or a reset, completes the read."""
@@ -127,8 +134,7 @@ async def next_answer(
                 read.condition = condition
                 read.ask = ask
                 receiver.reader = read
-                timeouts = timeouts or stream.timeouts
-                if timeouts is not None:
+                if timeouts is not None or (timeouts := stream.timeouts) is not None:
                     timeouts = receiver.start_timer(timeouts)
                 try:
                     answer = receiver.poll(read)
@@ -151,13 +157,11 @@ async def next_answer(
 
 async def _give_a_turn(stream: IOStream, condition: ReadCondition[Any]) -> None:
     # A flood must leave other tasks a turn, but no other read.
-    receiver = stream.receiver
-    receiver.reader = claim = PendingRead(stream, condition)
+    stream.receiver.reader = claim = PendingRead(stream, condition)
     try:
         await sleep(0)
     finally:
-        if receiver.reader is claim:
-            receiver.release()
+        claim.give_back()
 
 
 class _Pause(tuple["AwaitedRead"]):
@@ -199,7 +203,7 @@ class AwaitedRead(PendingRead):
         self.answer: Any = NEED_DATA  # or the error that `result` raises
         self.pause = _Pause((self,))
         self.callback: Callable[[AwaitedRead], object] | None = None
-        self.context: Context | None = None
+        self.context: Any = None  # a Context as long as there is a callback
         # The task uses these two each time, without a Python call: a weak reference returns its
         # object, and the value that `result` returns does not matter.
         self.get_loop: Callable[[], object] = ref(stream.loop)
@@ -217,7 +221,8 @@ class AwaitedRead(PendingRead):
         try:
             # Most wake-ups have the answer: `advance` is for the others ("echo" in benchmarks/).
             # Nothing else may keep the answer alive: the task runs inside this call, and frames are large.
-            self.answer = (self.ask or receiver.decoder.next_frame)(self.condition)
+            ask = self.ask
+            self.answer = receiver.decoder.next_frame(self.condition) if ask is None else ask(self.condition)
             if self.answer is NEED_DATA:
                 self.answer = receiver.poll(self)
                 if self.answer is NEED_DATA:
@@ -227,11 +232,7 @@ class AwaitedRead(PendingRead):
         except BaseException as error:  # noqa: BLE001 - the task meets it where it awaits
             self._set_error(error)
         self.callback = None
-        context = self.context
-        if context is None:
-            callback(self)
-        else:
-            context.run(callback, self)
+        self.context.run(callback, self)
 
     def fail(self, error: BaseException) -> None:
         """End with an error."""
@@ -258,7 +259,7 @@ class AwaitedRead(PendingRead):
     def add_done_callback(self, callback: Callable[[AwaitedRead], object], *, context: Context | None = None) -> None:
         """Store the callback of the one task that awaits this."""
         self.callback = callback
-        self.context = context
+        self.context = copy_context() if context is None else context
 
     def done(self) -> bool:
         """Tell whether there is an answer, or an error."""
@@ -316,10 +317,24 @@ class Frames(AsyncIterator[T]):
             if not ahead:
                 self._stream.watch_for_end()
         else:
-            frame = await next_answer(self._stream, self._condition, iterating=True)
+            if type(self) is Frames:
+                self.__class__ = WaitingFrames
+            frame = await next_answer(self._stream, self._condition, None, None, True, None)
         if events.frame_received is not None:
             self._stream.tap(self._condition, frame)
         return frame  # type: ignore[no-any-return]  # T
+
+
+class WaitingFrames(Frames[T]):
+    """The same as long as none are cut ahead: a task that waits has one coroutine, not two ("idle" in benchmarks/)."""
+
+    __slots__ = ()
+
+    def __anext__(self) -> Coroutine[Any, Any, T]:
+        if not self._decoder.ahead and events.frame_received is None:
+            return next_answer(self._stream, self._condition, None, None, True, None)
+        self.__class__ = Frames  # type: ignore[assignment]  # until it has to wait again
+        return self.__anext__()
 
 
 class Batches(AsyncIterator[list[T]]):
@@ -363,13 +378,10 @@ class FrameBody(PendingRead, AsyncIterator[bytes]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        receiver = self.stream.receiver
         if not self._done:
             self._done = True
-            receiver.decoder.skip_frame()
-        if receiver.reader is self:
-            receiver.release()
-            self.stream.watch_for_end()
+            self.stream.receiver.decoder.skip_frame()
+        self.give_back()
 
     @property
     def size(self) -> int | None:

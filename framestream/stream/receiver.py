@@ -122,7 +122,7 @@ class KeptBuffer:
         borrower: the decoder that still uses its bytes.
     """
 
-    __slots__ = ("__weakref__", "borrower", "start", "view")
+    __slots__ = ("borrower", "start", "view")
 
     SIZE: Final = 1 << 18
 
@@ -160,8 +160,8 @@ class Receiver:
     # fmt: off
     __slots__ = (
         "_chunk_size", "_in_bulk", "_in_place", "_inline", "_kept", "_missing", "_read_ahead", "_room",
-        "_stream", "_timer", "_turn", "_turn_ends", "decoder", "draining", "end", "kept_read", "max_buffer_size",
-        "pushes", "reader", "state", "transport", "waiting",
+        "_small_chunk_size", "_stream", "_timer", "_turn", "_turn_ends", "decoder", "draining", "end", "kept_read",
+        "max_buffer_size", "pushes", "reader", "state", "transport", "waiting",
     )
     # fmt: on
 
@@ -179,6 +179,7 @@ class Receiver:
         self.pushes = 0
         self._stream = stream
         self._chunk_size = min(settings["read_chunk_size"], KeptBuffer.SIZE)
+        self._small_chunk_size = min(self._chunk_size, READ_AHEAD)
         self.max_buffer_size: int = settings["max_buffer_size"]
         self._read_ahead = min(READ_AHEAD, self.max_buffer_size)
         self._kept = _kept.get(stream.loop) or _kept.setdefault(stream.loop, KeptBuffer())
@@ -196,20 +197,19 @@ class Receiver:
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return the place of the large frame that is being received, else the kept buffer."""
-        if self._missing >= LARGE:
+        # In bulk, fewer pushes of more bytes spare passes of the loop, which cost as much as hundreds of lines.
+        # Otherwise little is taken before its time.
+        size = self._small_chunk_size
+        if self._missing >= LARGE or (self._in_bulk and self._missing > 0):
             place = self.decoder.get_buffer()
             if place is not None:
                 self._in_place = True
                 return place
+            size = self._chunk_size
         self._in_place = False
         kept = self._kept
         if kept.borrower is not None:
             kept.take_back()
-        # In bulk, fewer pushes of more bytes spare passes of the loop, which cost as much as hundreds of lines.
-        # Otherwise little is taken before its time.
-        size = self._chunk_size
-        if size > READ_AHEAD and self._missing < (1 if self._in_bulk else LARGE):
-            size = READ_AHEAD
         # No frame above `max_buffer_size` gets in because its last bytes arrive together with others.
         if size > self._room:
             self._room = self.max_buffer_size - self.decoder.held
@@ -306,7 +306,8 @@ class Receiver:
         NEED_DATA means that the read waits from now on: `PendingRead.on_data` is called once bytes that may
         hold the answer have arrived, or the stream has ended.
         """
-        answer = (read.ask or self.decoder.next_frame)(read.condition)
+        ask = read.ask
+        answer = self.decoder.next_frame(read.condition) if ask is None else ask(read.condition)
         return self.poll(read) if answer is NEED_DATA else answer
 
     def poll(self, read: PendingRead) -> Any:
@@ -384,15 +385,13 @@ class Receiver:
 
     def receive_rest(self) -> None:
         """Receive what a peer sent before it stopped taking data, often the reason; wake no read at once."""
-        reader, pushes = self.reader if self.waiting else None, self.pushes
+        reader = self.reader if self.waiting else None
         self.waiting = False
         while self.end is None and self.decoder.held < self.decoder.max_frame_size:
             if not self.transport.receive_now():
                 break
         if reader is not None:
-            self.waiting = self.end is None and self.pushes == pushes
-            if not self.waiting:
-                reader.on_data(False)
+            reader.on_data(False)
 
     def replace_transport(self, transport: Transport) -> None:
         """Continue over a transport that wraps the present one."""

@@ -8,7 +8,7 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Required, TypedDict, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Required, TypedDict, get_args, overload
 
 from framestream._events import events
 from framestream.decoder import FrameDecoder, OnOversize
@@ -22,6 +22,7 @@ from framestream.errors import (
     StreamBusy,
     StreamClosed,
     StreamTimeout,
+    check_choice,
     check_count,
     check_seconds,
     counted,
@@ -33,7 +34,7 @@ from framestream.framers.amounts import Available, Exactly
 from framestream.iterate import condition_of
 from framestream.stream.callbacks import CallbackRead, Callbacks, FrameHandler, StreamingRead, in_context
 from framestream.stream.options import DEFAULTS, StreamOptions, check_options
-from framestream.stream.reads import REST, AwaitedBytes, Batches, FrameBody, Frames, PendingRead, next_answer
+from framestream.stream.reads import REST, AwaitedBytes, Batches, FrameBody, PendingRead, WaitingFrames, next_answer
 from framestream.stream.receiver import ENDED, End, EndKind, Receiver
 from framestream.stream.sender import DONE, BytesLike, Sender, as_chunks
 from framestream.stream.timeouts import ReadTimeouts, within
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from typing import Self, TypeAlias, Unpack
 
     from typing_extensions import TypeVar
+
+    from framestream.stream.reads import Frames
 
     F = TypeVar("F", default=Any)  # the frames of a stream with a framing of its own
     T = TypeVar("T", default=Any)  # the frames of a condition; anything, if it is only named
@@ -198,8 +201,7 @@ class IOStream(Generic[F]):
         self.receiver = Receiver(self, transport, decoder, settings)
         self.sender = Sender(self, self.receiver, settings)
         transport.attach(self.receiver, loop)
-        if events.stream_opened is not None:
-            events.stream_opened(stream=self)
+        events.tell("stream_opened", stream=self)
 
     def __repr__(self) -> str:
         return f"<IOStream {self.peer} {'closed' if self.closed() else 'open'}>"
@@ -304,7 +306,7 @@ class IOStream(Generic[F]):
         Leaving the loop is safe at any point: the next read begins with the next frame. Raises the same as
         `read`, except for a clean end.
         """
-        return Frames(self, self._receiving(condition))
+        return WaitingFrames(self, self._receiving(condition))
 
     def __aiter__(self) -> Frames[F]:
         return self.frames()
@@ -402,6 +404,7 @@ class IOStream(Generic[F]):
 
     async def peek(self, size: int) -> bytes:
         """Return the next `size` bytes, or fewer if the stream ends before. Nothing is consumed."""
+        check_count("size", size)
         await self._until_there(AwaitedBytes(self, size))
         return self.receiver.decoder.peek(size)
 
@@ -503,10 +506,12 @@ class IOStream(Generic[F]):
 
         Raises:
             FramingError: there are such bytes; nothing is changed.
+            ValueError: `leftover` is no such word; nothing is changed.
             StreamBusy: a read is under way; nothing is changed.
         """
         if self.reading():
             raise StreamBusy("a read is under way; framing changes between frames")
+        check_choice("leftover", leftover, get_args(Leftover))
         chosen = directions(framer, send_framer)
         if leftover == "refuse":
             self._refuse_leftover("the switch of framing")
@@ -552,7 +557,7 @@ class IOStream(Generic[F]):
 
         Raises:
             ValueError: the context checks the host name and `server_hostname` is missing, or it is given on
-                the server's side, or `timeout` is not a time; nothing is done.
+                the server's side, or `timeout` is not a time, or `leftover` is no such word; nothing is done.
             StreamBusy: a read is under way; nothing is done.
             FramingError: plaintext was received before the handshake. An attacker may have inserted it, so
                 it is refused and the stream is closed.
@@ -565,6 +570,7 @@ class IOStream(Generic[F]):
         if self.reading():
             raise StreamBusy("a read is under way; TLS starts between frames")
         check_seconds("timeout", timeout, optional=True)
+        check_choice("leftover", leftover, get_args(Leftover))
         tls = TLSTransport(
             receiver.transport,
             context,
@@ -582,7 +588,8 @@ class IOStream(Generic[F]):
             except FramingError as error:
                 self.close(error)
                 raise
-        receiver.claim(_Handshake(self, REST), None)
+        claim = _Handshake(self, REST)
+        receiver.claim(claim, None)
         try:
             # From here on no other write may leave before the handshake is done.
             sender.hold()
@@ -600,8 +607,7 @@ class IOStream(Generic[F]):
         finally:
             sender.let_go()
             self._handshake = None
-            receiver.release()
-            self.watch_for_end()
+            claim.give_back()
 
     # The end
 
@@ -690,8 +696,7 @@ class IOStream(Generic[F]):
             if self._callbacks is not None:
                 self._callbacks.close()
         transport.close()
-        if events.stream_closed is not None:
-            events.stream_closed(stream=self)
+        events.tell("stream_closed", stream=self)
 
     def _say_goodbye(self, transport: Transport) -> None:
         # To a peer, a reset or the end of TLS without a close_notify means truncation. So end the connection
@@ -954,7 +959,7 @@ def directions(
     reading = None if framer is None else condition_of(framer)
     if send_framer is not None:
         return reading, writing(condition_of(send_framer))
-    return reading, reading if reading is not None and isinstance(reading, Framer) else None
+    return reading, reading if isinstance(reading, Framer) else None
 
 
 def writing(framer: ReadCondition[Any]) -> Framer[Any]:

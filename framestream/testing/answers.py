@@ -98,8 +98,9 @@ def _look(window: Window) -> str:
 
 
 def _state(framer: ReadCondition[Any]) -> dict[str, str]:
-    slots = [name for kind in type(framer).__mro__ for name in getattr(kind, "__slots__", ())]
-    return {name: repr(getattr(framer, name, None)) for name in (*getattr(framer, "__dict__", ()), *slots)}
+    state: Any = object.__getstate__(framer)
+    parts = state if type(state) is tuple else (state,)  # the attributes of `__dict__`, and those in slots
+    return {name: repr(value) for part in parts if part for name, value in part.items()}
 
 
 def check_value(suite: Suite) -> None:

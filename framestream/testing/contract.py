@@ -81,7 +81,7 @@ class Untried(Exception):  # no error: its text says what the check lacks
 def under(check: str, framer: ReadCondition[Any], promise: str = "", mend: str = "") -> Iterator[None]:
     """Add the names of the check and the framer to a `ConformanceError`, the promise, and a hint if it has none.
 
-    What a decoder refuses becomes one as well.
+    What a decoder refuses becomes one as well, and so does whatever an attribute, an ``==`` or a repr raises.
     """
     try:
         yield
@@ -91,6 +91,12 @@ def under(check: str, framer: ReadCondition[Any], promise: str = "", mend: str =
     except FramestreamError as error:
         broken = ConformanceError(f"the decoder refuses it: {error}")
         broken.__cause__ = error.__cause__ or error
+    except Untried:
+        raise
+    except FAULTS as error:
+        hint = "let nothing of the framer, its frames or its test material raise what the contract does not name"
+        broken = ConformanceError(f"the check is cut short by {describe_error(error)}", hint=hint)
+        broken.__cause__ = error
     broken.check, broken.framer, broken.promise = check, describe_framer(framer), promise
     broken.hint = broken.hint or mend
     raise broken
@@ -250,7 +256,7 @@ def _complaint(framer: ReadCondition[Any], begin: int, end: int, answer: Any) ->
             return "NeedMore.size is not a number of bytes"
         for name in _PLACES:
             at = getattr(answer, name)
-            if at is not None and not begin <= at <= end:
+            if at is not None and not (isinstance(at, int) and begin <= at <= end):
                 return f"NeedMore.{name} lies outside the window"
         return ""
     if type(answer) is not tuple or len(answer) not in (3, 4):
@@ -262,6 +268,8 @@ def _complaint(framer: ReadCondition[Any], begin: int, end: int, answer: Any) ->
         return "find returns a span out of order"
     if following == begin and not framer.can_be_empty:
         return "find returns a frame of no bytes at all, so reading would never advance"
+    if following == begin and is_padding(answer):
+        return "find passes over padding of no bytes at all, so reading would never advance"
     if len(answer) == 3:
         return ""
     if type(answer[3]) is not Decode and following > end:
@@ -293,7 +301,7 @@ def _text(value: object) -> str:
     """Return the text of something that belongs to the framer under test, which may be broken in any way."""
     try:
         return str(value)
-    except Exception as error:  # noqa: BLE001
+    except FAULTS as error:
         return f"{type(value).__name__} (str() raises {describe_error(error)})"
 
 

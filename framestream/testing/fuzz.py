@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
-from framestream.errors import SpecError, counted
+from framestream.errors import check_count, counted
 from framestream.framer import Framer, ReadCondition
 from framestream.registry import get_framer
 from framestream.testing.contract import ConformanceError, Untried, describe_error, describe_framer, encode, under
@@ -240,10 +240,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         framers = [get_framer(spec) for spec in options.spec]
-    except SpecError as error:
+        check_count("--iterations", options.iterations, least=1)
+        streams = [Path(name).read_bytes() for name in options.seeds]
+    except (ValueError, OSError) as error:  # a SpecError is a ValueError
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
-    streams = [Path(name).read_bytes() for name in options.seeds]
     seconds = None if options.seconds is None else options.seconds / len(framers)
     status = 0
     for framer in framers:

@@ -127,11 +127,6 @@ def check_framer(framer: ReadCondition[Any], **arguments: Unpack[Arguments]) -> 
     Raises:
         ConformanceError: the framer breaks a promise; the message names the defect.
     """
-    report = Report(describe_framer(framer))
-    for check in conformance_checks(framer, **arguments):
-        reason = check.run()
-        if reason is None:
-            report.kept.append(check.name)
-        else:
-            report.untried[check.name] = reason
-    return report
+    reasons = {check.name: check.run() for check in conformance_checks(framer, **arguments)}
+    kept = [name for name, reason in reasons.items() if reason is None]
+    return Report(describe_framer(framer), kept, {name: reason for name, reason in reasons.items() if reason})

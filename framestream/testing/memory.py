@@ -5,9 +5,9 @@ faults on schedule.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import cycle, repeat
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from framestream.stream.stream import IOStream
@@ -58,9 +58,9 @@ class MemoryWire:
         self.reader_gone = False
         self.readable = Readiness(lambda: self._visible > 0 or self.ended or self._is_cut)
         self.writable = Readiness(lambda: self.reader_gone or self._room > 0)
-        self._chunks = _schedule(plan.chunks, _ENDLESS)
-        self._takes = _schedule(plan.takes, _ENDLESS)
-        self._blocks = _schedule(plan.blocks, False)
+        self._chunks = cycle(plan.chunks or (_ENDLESS,))
+        self._takes = cycle(plan.takes or (_ENDLESS,))
+        self._blocks = cycle(plan.blocks or (False,))
 
     def send(self, buffers: Sequence[Buffer]) -> int:
         """Put bytes on the wire; return how many were taken."""
@@ -81,7 +81,7 @@ class MemoryWire:
         if self._is_cut and self.plan.error is not None:
             raise self.plan.error
         size = min(size, next(self._chunks), self._visible)
-        if not (size or self.ended or self._is_cut):
+        if not size and (self._visible or not (self.ended or self._is_cut)):
             raise BlockingIOError
         data = bytes(self.data[:size])
         del self.data[:size]
@@ -182,7 +182,3 @@ def memory_stream_pair(
     """
     first, second = memory_transport_pair(there, back)
     return IOStream(first, framer=framer, **options), IOStream(second, framer=framer, **options)
-
-
-def _schedule(values: Sequence[Any], usual: Any) -> Iterator[Any]:
-    return cycle(values) if values else repeat(usual)

@@ -33,15 +33,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Make room for measurements."""
-    config.stash[_SPEEDS] = []
-
-
 @pytest.fixture
 def framer_benchmark(request: pytest.FixtureRequest) -> Callable[..., SpeedReport]:
     """`framestream.testing.compare_speed`; what it measures is shown at the end of the run."""
-    shown = request.config.stash[_SPEEDS]
+    shown = request.config.stash.setdefault(_SPEEDS, [])
 
     def measure(framer: ReadCondition[Any], stream: bytes, *, rounds: int = 7) -> SpeedReport:
         report = testing.compare_speed(framer, stream, rounds=rounds)
@@ -53,10 +48,9 @@ def framer_benchmark(request: pytest.FixtureRequest) -> Callable[..., SpeedRepor
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Show the measurements."""
-    if config.stash[_SPEEDS]:
+    if shown := config.stash.get(_SPEEDS, []):
         terminalreporter.section("speed of framers")
-    for text in config.stash[_SPEEDS]:
-        terminalreporter.write_line(text)
+        terminalreporter.write_line("\n".join(shown))
 
 
 class FramerTests:
@@ -106,16 +100,19 @@ class FramerTests:
 
 
 def _checks_of(tests: type[FramerTests], seconds: float | None) -> list[Check]:
+    from framestream.errors import SpecError  # noqa: PLC0415
     from framestream.iterate import condition_of  # noqa: PLC0415
     from framestream.testing.suite import Suite, arguments_of  # noqa: PLC0415
 
     given: Any = getattr(tests, "framer", None)
+    told = f"{tests.__name__}.framer"
     try:
         framer = condition_of(given)
-    except TypeError as error:
-        pytest.fail(f"{tests.__name__}.framer: {error}", pytrace=False)
-    arguments = arguments_of(tests, type(framer), sys.modules[type(framer).__module__])
-    checks = testing.conformance_checks(framer, **arguments)
+        told = tests.__name__
+        arguments = arguments_of(tests, type(framer), sys.modules[type(framer).__module__])
+        checks = testing.conformance_checks(framer, **arguments)
+    except (TypeError, SpecError) as error:
+        pytest.fail(f"{told}: {error}", pytrace=False)
 
     def check_fuzz(suite: Suite) -> None:
         """Whatever bytes arrive, every way of reading them agrees."""

@@ -174,8 +174,10 @@ class Suite:
             starts = [cut.start for cut in reading.cuts] + reading.padding
             if reading.malformed or reading.leftover:
                 starts.append(len(wire) - len(reading.leftover))
-            found.update(dict.fromkeys(wire[start:] for start in starts))
-        return list(found)[: 2 * _MOST_SITUATIONS]
+            for start in starts:
+                if len(found) < 2 * _MOST_SITUATIONS:
+                    found[wire[start:]] = None
+        return list(found)
 
     def spoilt(self, count: int) -> list[bytes]:
         """Return streams spoilt at random."""

@@ -351,6 +351,6 @@ def address_of_peer(sock: socket.socket) -> str:
 def format_address(address: Any) -> str:
     """Return a socket address as text: ``host:port``, ``[host]:port`` or a path."""
     if isinstance(address, tuple):
-        host, port = address[:2]
+        host, port = map(str, address[:2])  # a virtual machine is a number
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return os.fsdecode(address) or "unnamed"
