@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from loopback import HERE, LINE, Gate, ask, echo
+from loopback import HERE, LINE, Gate, ask, echo, exchange
 from stream_pairs import raised, refused, until
 from worker_handlers import answer
 
@@ -163,8 +163,7 @@ async def test_metrics_count_connections_frames_and_what_went_wrong(caplog):
                 await stream.read(UntilClose())
         await until(lambda: not server.stats.open)
         async with await connect(server.url) as stream:
-            await stream.send("hello", LINE)
-            await stream.read(LINE)
+            await exchange(stream)
             await stream.write(b"he")
             await until(lambda: server.stats.bytes_unread)
             found = await metrics(server)
@@ -196,8 +195,7 @@ async def test_workers_are_summed_in_the_parent_and_it_is_not_ready_without_one(
         assert (200, "ready\n") == await get(server.admin.url, "/readyz")
         async with await connect(server.url) as one, await connect(server.url) as two:
             for stream in (one, two):
-                await stream.send("hello", LINE)
-                await stream.read(LINE)
+                await exchange(stream)
             await until(lambda: (2, 2) == (server.stats.frames_received, server.stats.open))
             found = await metrics(server)
             assert (2, 2) == (found["workers_alive"], found["connections_limit"])
@@ -259,8 +257,7 @@ async def test_silent_connections_refuse_no_health_check_and_no_metric_says_a_li
 async def test_a_handler_sees_that_its_server_leaves_also_in_a_worker(workers):
     async with await serve(answer, HERE, workers=workers) as server, await connect(server.url) as stream:
         assert stream.server is None
-        await stream.send("hello", LINE)
-        assert "hello" == await stream.read(LINE)
+        assert "hello" == await exchange(stream)
         await stream.send("leave", LINE)
         server.leave()
         assert "leave" == await stream.read(LINE)
@@ -456,8 +453,7 @@ async def test_prometheus_scrapes_a_server_with_workers_and_answers_every_query_
             frames = 0
             while not await result(url, "rate(framestream_received_frames_total[1m]) > 0"):
                 await (await connect(server.url)).aclose()
-                await stream.send("hello", LINE)
-                await stream.read(LINE)
+                await exchange(stream)
                 frames += 1
             assert [] == [query for query in queries() if not await result(url, query)]
             while [float(frames)] != await result(url, "framestream_received_frames_total"):
