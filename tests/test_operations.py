@@ -49,8 +49,8 @@ async def get(url, path):
 async def families(server):
     """Return what a server's metrics say, as Prometheus reads it."""
     parser = pytest.importorskip("prometheus_client.parser")
-    status, body = await get(server.admin.url, "/metrics")
-    assert 200 == status
+    status, headers, body = await request(server.admin.url, b"GET /metrics HTTP/1.0\r\n\r\n")
+    assert (200, "text/plain; version=0.0.4; charset=utf-8") == (status, headers["Content-Type"])
     return list(parser.text_string_to_metric_families(body))
 
 
@@ -224,11 +224,8 @@ async def test_the_page_shows_what_a_peer_calls_itself_as_text(tmp_path):
             await gate.entered.get()
             status, headers, page = await request(server.admin.url, b"GET / HTTP/1.0\r\n\r\n")
             gate.open.set()
-    assert (200, "text/plain; charset=utf-8", "nosniff") == (
-        status,
-        headers["Content-Type"],
-        headers["X-Content-Type-Options"],
-    )
+    kind, checked = headers["Content-Type"], headers["X-Content-Type-Options"]
+    assert (200, "text/plain; charset=utf-8", "nosniff") == (status, kind, checked)
     assert re.search(r"^accepted +1$", page, re.MULTILINE)
     assert re.search(r"^\d+ .*/<script>\\n; 0, 0; 0, 0; 0, 0$", page, re.MULTILINE)
 
@@ -340,12 +337,18 @@ async def test_a_reload_begins_with_the_time_and_ends_ready(manager):
 
 
 @pytest.mark.parametrize("manager", ["path"], indirect=True)
-async def test_who_is_not_to_be_told_hears_nothing_of_a_reload_and_a_closed_server_has_none(manager):
-    async with await serve(answer, HERE, workers=1) as server:
-        before = server.worker_pids
-    await server.reload()
-    assert before == server.worker_pids
-    refused(BlockingIOError, manager.recv, 1)
+async def test_who_is_not_to_be_told_or_knows_that_it_leaves_hears_of_no_reload_and_a_closed_server_has_none(manager):
+    for is_managed in (False, True):
+        async with await serve(answer, HERE, workers=1) as server:
+            if is_managed:
+                server.notify_systemd()
+                server.leave()
+                assert ["READY", "STOPPING"] == [next(iter(told(manager))) for _ in range(2)]
+                await server.reload()
+            before = server.worker_pids
+        await server.reload()
+        assert before == server.worker_pids
+        refused(BlockingIOError, manager.recv, 1)
 
 
 @pytest.mark.parametrize(("environment", "interval"), [
