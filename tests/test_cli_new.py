@@ -182,18 +182,23 @@ def test_what_both_have_changed_is_a_conflict_that_keeps_both(framestream, proje
     assert framestream("new", "--update").status == 0
 
 
+NAMES = {"name": "acme", "distribution": "acme", "author": "", "year": "2030"}
+
+
 @pytest.mark.parametrize(("record", "arguments", "status", "complaint"), [
     (None, ["acme"], 2, "has the names; give none with --update"),
-    ("{", [], 1, f"{RECORD} is not as framestream new wrote it"),
-    ('{"names": {}, "files": {}}', [], 1, "is not as framestream new wrote it"),
-    ('{"names": {}}', [], 1, "is not as framestream new wrote it"),
-    (
-        '{"names": {"name": "../x", "distribution": "", "author": "", "year": ""}, "files": {}}',
-        [],
-        2,
-        "is not a framer name",
-    ),
-])  # fmt: skip
+    *((json.dumps(record), [], 1, f"{RECORD} is not as framestream new wrote it") for record in (
+        5,
+        {"names": {}, "files": {}},
+        {"names": NAMES},
+        {"names": NAMES | {"author": None}, "files": {}},
+        {"names": NAMES | {"year": 2030}, "files": {}},
+        {"names": NAMES, "files": []},
+        {"names": NAMES, "files": {CI: 5}},
+    )),
+    *((text, [], 1, "is not as framestream new wrote it") for text in ("{", "[" * 200_000)),
+    (json.dumps({"names": NAMES | {"name": "../x"}, "files": {}}), [], 2, "is not a framer name"),
+], ids=range(11))  # fmt: skip
 def test_a_record_that_cannot_be_used_is_refused(framestream, project, record, arguments, status, complaint):
     (project / RECORD).write_text(record or (project / RECORD).read_text())
     before = contents(project)

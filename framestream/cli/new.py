@@ -166,13 +166,13 @@ def _update() -> int:
     """Merge later changes of the templates into the project here; return 1 if that leaves a conflict."""
     try:
         record = json.loads(Path(_RECORD).read_text("utf-8"))
-        words, before = _words(**record["names"]), record["files"]
-    except (ValueError, KeyError, TypeError) as error:
+        words = _words(**record["names"])
+        files, before = _rendered(words), {place: (text or "").encode() for place, text in record["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise click.ClickException(f"{_RECORD} is not as framestream new wrote it") from error
-    files = _rendered(words)
     written, conflicts, told = dict[str, bytes](), 0, list[str]()
     for place, newest in files.items():
-        target, ancestor = Path(place), (before.get(place) or "").encode()
+        target, ancestor = Path(place), before.get(place, b"")
         present = target.read_bytes() if target.exists() else None
         is_left = place in before if present is None else _is_theirs(place, words)  # deleted, or not ours any more
         if is_left or newest in (present, ancestor):
