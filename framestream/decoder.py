@@ -185,7 +185,8 @@ class CurrentFrame:
         value: with the extent: the frame, a `Decode`, or PAYLOAD.
         size: the payload's size, if known before any of it was passed on.
         need: bytes to wait for: all of the frame, if its extent is known, else what `NeedMore` said.
-        resume, memo, settled, payload_start: what `NeedMore` answered, while the extent is not known.
+        window: what the condition sees of it; `memo` is the one that `NeedMore` answered.
+        resume, settled, payload_start: what `NeedMore` answered, while the extent is not known.
         error: why it is skipped, if it is too large.
         report: whether `error` is reported when all of the frame is gone.
         no_end_at: where the stream must not end, because the frame that ends there is not final; or -1.
@@ -197,7 +198,7 @@ class CurrentFrame:
     # fmt: off
     __slots__ = (
         "_named", "buffer", "condition", "consumed", "end", "error", "extent", "first", "kept",
-        "kept_end", "memo", "missing", "need", "no_end_at", "patience", "payload_start", "report", "resume",
+        "kept_end", "missing", "need", "no_end_at", "patience", "payload_start", "report", "resume",
         "settled", "size", "state", "stop", "value", "window",
     )
     # fmt: on
@@ -223,7 +224,6 @@ class CurrentFrame:
         self.value: Any = PAYLOAD
         self.size: int | None = None
         self.need = self.resume = self.settled = self.payload_start = self.end = 0
-        self.memo: Any = None  # annotated: compiled, its type would be None
         self.window.memo = None
         self.error: FrameTooLarge | None = None
 
@@ -291,7 +291,6 @@ class CurrentFrame:
         window.data = buffer.head
         window.start = start
         window.resume = start + self.resume
-        window.memo = self.memo
         window.eof = eof
         window.taken = self.consumed
         try:
@@ -318,7 +317,7 @@ class CurrentFrame:
         if self.consumed:
             # The frame's beginning is consumed, and only the memo knows it. Otherwise the memo may depend on
             # more bytes than these, so the question starts afresh.
-            window.resume, window.memo, window.taken = self.resume, self.memo, self.consumed
+            window.resume, window.memo, window.taken = self.resume, self.window.memo, self.consumed
         try:
             return self._find(window)
         except FramingError:
@@ -399,7 +398,7 @@ class CurrentFrame:
         self.resume = max(resume, settled)
         self.settled = settled
         self.payload_start = 0 if more.payload_start is None else more.payload_start - start
-        self.memo = more.memo
+        self.window.memo = more.memo
         self.need = max(more.size, have + 1)
         if self.state is FRESH:
             self.state = SEARCHING

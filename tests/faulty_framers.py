@@ -26,6 +26,11 @@ def cr_lf(window: Window, begin: int, **need: Any) -> Any:
 
 
 @dataclass(frozen=True)
+class Value(ReadCondition[bytes]):
+    """A condition without fields, which equals its copy."""
+
+
+@dataclass(frozen=True)
 class Lines(Framer[bytes]):
     """Lines that end with CR LF, without a defect; the others differ from it in one place."""
 
@@ -222,8 +227,7 @@ class KeepsState(ReadCondition[bytes]):
         return 1
 
 
-@dataclass(frozen=True)
-class Greedy(ReadCondition[bytes]):
+class Greedy(Value):
     """A regex that takes what it gets: how long the match is depends on what has arrived."""
 
     def find(self, window: Window) -> Span | NeedMore:
@@ -231,8 +235,7 @@ class Greedy(ReadCondition[bytes]):
         return NeedMore() if match is None else (window.start, match.end(), match.end())
 
 
-@dataclass(frozen=True)
-class EarlySpan(ReadCondition[bytes]):
+class EarlySpan(Value):
     """One byte of length, the payload, one byte of checksum, which is checked if it happens to be there."""
 
     def find(self, window: Window) -> Span | NeedMore:
@@ -342,8 +345,7 @@ class SplitsWithCopies(Lines):
 _SEARCHED = {"bytes": 0}
 
 
-@dataclass(frozen=True)
-class KeepsStateElsewhere(ReadCondition[bytes]):
+class KeepsStateElsewhere(Value):
     """Keeps its progress where nobody looks for it: in a global."""
 
     overhead = 1
@@ -358,8 +360,7 @@ class KeepsStateElsewhere(ReadCondition[bytes]):
         return window.start, end, end + 1
 
 
-@dataclass(frozen=True)
-class SettlesTheHeader(ReadCondition[bytes]):
+class SettlesTheHeader(Value):
     """One byte of type, then text up to a semicolon; takes the type for payload when it settles."""
 
     overhead = 2
@@ -372,8 +373,7 @@ class SettlesTheHeader(ReadCondition[bytes]):
         return first, end, end + 1
 
 
-@dataclass(frozen=True)
-class ForgetsWhatWasTaken(ReadCondition[bytes]):
+class ForgetsWhatWasTaken(Value):
     """``<text>``: settles payload, and when that is gone takes the next byte for the bracket again."""
 
     overhead = 2
@@ -388,8 +388,7 @@ class ForgetsWhatWasTaken(ReadCondition[bytes]):
         return NeedMore(resume=len(window.data), settled=len(window.data), payload_start=first)
 
 
-@dataclass(frozen=True)
-class Checked(ReadCondition[bytes]):
+class Checked(Value):
     """Two bytes and an exclamation mark."""
 
     def find(self, window: Window) -> Span | NeedMore:
@@ -415,8 +414,7 @@ class Answers(ReadCondition[bytes]):
 Idles = faulty("Idles", Answers, can_be_empty=True)
 
 
-@dataclass(frozen=True)
-class Preallocates(ReadCondition[bytes]):
+class Preallocates(Value):
     """Makes room for a frame as soon as it knows its size."""
 
     def find(self, window: Window) -> Span | NeedMore:
@@ -427,7 +425,6 @@ class Preallocates(ReadCondition[bytes]):
         return first, first + len(room), first + len(room)
 
 
-@dataclass(frozen=True)
 class Starts(Lines):
     """Lines that say where one may begin, without a defect; the next ones differ from it in one place."""
 
@@ -442,7 +439,6 @@ class Starts(Lines):
         return size if window.eof else NeedMore(resume=max(window.start, size - 1))
 
 
-@dataclass(frozen=True)
 class StartsWithBlanks(Starts):
     """The same without a defect, where empty lines are padding and an exclamation mark is refused."""
 

@@ -493,7 +493,7 @@ LengthPrefix(2, format="decimal", terminator=b":"):  b"12x"
 Regex(rb"\n\r?\n"):  b"a\n\r\nb\n\n" -> b"a\n\r\n", b"b\n\n"
 Regex(rb"a{2,3}b"):  b"aaaabaab" -> b"aaaab", b"aab"
 Regex(rb"(?i)END|stop"):  b"xenDsTOPy" -> b"xenD", b"sTOP", "stream ended inside a frame: 1 byte arrived (at offset 8)"
-Regex(rb"[0-9]{0,4000};"):  b"12;x;" -> b"12;", b"x;"
+Regex(rb"[0-9]{0,4000};{1}"):  b"12;x;" -> b"12;", b"x;"
 Regex(rb".*[0-9]+;"):  b"12;x3;" -> b"12;", b"x3;"
 Regex(rb"abcd.e|c"):  b"abcdxe" -> b"abc", "stream ended inside a frame: 3 bytes arrived (at offset 3)"
 Regex(rb"x(?:ab|abc)d{0,2};"):  b"xabdd;xabc;" -> b"xabdd;", b"xabc;"
@@ -574,9 +574,13 @@ FirstOf(When(b"1", Netstring()), LINE):  b"1:a,b\n1:a;"
     -> "a", b"b", "frame ends with b';' where b',' is expected (at offset 9)"
 # A beginning longer than what decides otherwise.
 FirstOf(When(b"x" * 70, LINE), Delimiter(b";")):  b"x" * 70 + b"\n" + b"x" * 65 + b";" -> b"x" * 70, b"x" * 65
-# A guard of several beginnings.
-When((b"GET ", b"PUT ", b"!", b"?"), LINE):  b"PUT x\n!a\n?b\nPUSH"
-    -> b"PUT x", b"!a", b"?b", "frame does not begin with b'GET ' or b'PUT ' or b'!' or b'?' (at offset 12)"
+# A guard of several beginnings, of which five are told.
+When((b"GET ", b"PUT ", b"!", b"?", b"+"), LINE):  b"PUT x\n!a\n?b\nPUSH"
+    -> b"PUT x", b"!a", b"?b", "frame does not begin with b'GET ' or b'PUT ' or b'!' or b'?' or b'+' (at offset 12)"
+When((b"a", b"b", b"c", b"d", b"e", b"f"), LINE):  b"x"
+    -> "frame does not begin with b'a' or b'b' or b'c' or b'd' or b'e', ... (at offset 0)"
+# Guards that begin alike.
+FirstOf(When(b"ab", LINE), When(b"ac", Delimiter(b";")), LINE):  b"ac;ab\nad\n" -> b"ac", b"ab", b"ad"
 Mapped(LINE, int):  b"1\n2\nx\n3\n" -> 1, 2, "bad: invalid literal for int() with base 10: b'x'", 3
 Mapped(Msgpack(), str):  b"\x01\xa1a" -> "1", "a"
 Mapped(Msgpack(), len):  msgpack.packb("x" * 600) -> 600

@@ -51,8 +51,13 @@ class Gate:
 async def ask(url, question="hello", **options):
     """Return the answer to one line."""
     async with await connect(url, **options) as stream:
-        await stream.send(question, LINE)
-        return await stream.read(LINE)
+        return await exchange(stream, question)
+
+
+async def exchange(stream, question="hello"):
+    """Return the answer to one line, on a stream that stays open."""
+    await stream.send(question, LINE)
+    return await stream.read(LINE)
 
 
 async def hear(url, **options):

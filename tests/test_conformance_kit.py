@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -15,6 +14,7 @@ from framestream import Exactly, Msgpack, NeedMore, ReadCondition, Window
 from framestream.framer import PADDING, Decode
 from framestream.testing import ConformanceError, check_framer, conformance_checks, fuzz_framer
 from framestream.testing.cost import CountedBytes
+from framestream.testing.suite import Suite
 
 LINES = {b"one\r\ntwo\r\n\r\nmore\n or\r less\r\n": [b"one", b"two", b"", b"more\n or\r less"]}
 BAD = {"malformed": {b"?one\r\nok\r\n": "KeyError"}}
@@ -168,27 +168,6 @@ def test_test_material_of_another_kind_is_named(material: Any, told: str) -> Non
     with pytest.raises(TypeError) as caught:
         check_framer(faulty.Lines(), **({"examples": LINES} | material))
     assert str(caught.value).startswith(told)
-
-
-@pytest.mark.parametrize(
-    ("framer", "defect"),
-    [
-        (faulty.start(faulty.starts_at_any_line_feed), "disagree: as a whole, and divided, and each split read alone"),
-        (faulty.start(lambda _, window: window.start - 1), "an archive raises FramerContractError"),
-    ],
-)
-def test_a_framer_whose_splits_give_other_frames_than_the_whole_is_told_so(framer: Any, defect: str) -> None:
-    with pytest.raises(ConformanceError) as caught:
-        fuzz_framer(framer, list(LINES))
-    assert defect in caught.value.defect
-
-
-def test_padding_and_refusals_where_a_frame_may_begin_are_no_defect() -> None:
-    framer = faulty.StartsWithBlanks()
-    wire = b"ab\r\n\r\ncd\r\n" * 3
-    check_framer(framer, examples={wire: [b"ab", b"cd"] * 3})
-    fuzz_framer(framer, [wire, wire + b"!\r\n" + wire], iterations=100)
-    fuzz_framer(faulty.Starts(), list(LINES), iterations=100)
 
 
 @pytest.mark.parametrize(
@@ -410,13 +389,7 @@ def test_frames_that_equal_nothing_are_compared_by_their_repr() -> None:
         assert error.hint.startswith("give the class an ==")
 
 
-def test_decode_may_break_the_stream_under_every_chunking() -> None:
-    late = faulty.faulty("Late", decode=lambda _, payload: faulty.refuse("late") if payload == b"bad" else payload)
-    check_framer(late(), examples=LINES, malformed={b"ok\r\nbad\r\nmore\r\n": "late"})
-
-
-@dataclass(frozen=True)
-class Padded(ReadCondition[bytes]):
+class Padded(faulty.Value):
     """Two letters and a comma, with blanks after it, of which there must be one at the end."""
 
     overhead = 1
@@ -430,5 +403,24 @@ class Padded(ReadCondition[bytes]):
         return start, start + 2, start + 3, Decode(bytes, trailer=b",", final=False)
 
 
-def test_a_framer_may_pass_over_padding_and_leave_trailer_and_end_to_the_decoder() -> None:
-    check_framer(Padded(), examples={b"ab, cd, ": [b"ab", b"cd"]}, malformed=[b"ab;"], incomplete=[b"ab,"])
+Late = faulty.faulty("Late", decode=lambda _, payload: faulty.refuse("late") if payload == b"bad" else payload)
+BLANKS = b"ab\r\n\r\ncd\r\n" * 3
+
+
+@pytest.mark.parametrize(
+    ("framer", "material"),
+    [
+        # `decode` may break the stream, and a framer pass over padding, and leave trailer and end to the decoder.
+        (Late(), {"examples": LINES, "malformed": {b"ok\r\nbad\r\nmore\r\n": "late"}}),
+        (Padded(), {"examples": {b"ab, cd, ": [b"ab", b"cd"]}, "malformed": [b"ab;"], "incomplete": [b"ab,"]}),
+        (
+            faulty.StartsWithBlanks(),
+            {"examples": {BLANKS: [b"ab", b"cd"] * 3}, "malformed": [BLANKS + b"!\r\n" + BLANKS]},
+        ),
+        (faulty.Starts(), {"examples": LINES}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_the_contract_allows_is_no_defect(framer: ReadCondition[Any], material: dict[str, Any]) -> None:
+    check_framer(framer, **material)
+    fuzz_framer(framer, Suite(framer, **material).seeds, iterations=100)

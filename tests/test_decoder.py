@@ -239,39 +239,21 @@ def test_frames_cut_ahead_are_put_back_when_the_condition_changes(taken: int) ->
     assert (decoder.frame_span, decoder.ahead) == (place, [])
     decoder.receive_eof()
     assert decoder.next_frame(Rest()) == rest + more
+    decoder = fed(data)
+    assert [decoder.next_frame(condition) for _ in range(taken)][-1:] == [b"%d" % (taken - 1)]
+    assert (decoder.take_leftover(), decoder.buffered, decoder.offset) == (rest, 0, len(data))
 
 
-def test_what_is_left_over_is_taken_whole() -> None:
-    condition = Lines()
-    decoder = fed(b"x\n" * 20)
-    for _ in range(10):
-        decoder.next_frame(condition)
-    assert decoder.take_leftover() == b"x\n" * 10
-    assert (decoder.buffered, decoder.offset) == (0, 40)
-
-
-def test_a_smaller_limit_applies_to_frames_that_were_cut_ahead_and_a_larger_one_changes_nothing() -> None:
-    condition = Lines()
+def test_frames_cut_ahead_stay_for_an_equal_condition_and_a_larger_limit_and_go_back_for_a_smaller_one() -> None:
     decoder = fed(b"short\n" * 40 + b"a longer line\n")
     for _ in range(30):
-        decoder.next_frame(condition)
+        assert decoder.next_frame(Lines()) == b"short"
     ahead = len(decoder.ahead)
-    assert decoder.next_frame(condition, max_size=1 << 30) == b"short"
-    assert len(decoder.ahead) == ahead - 1
-    assert [decoder.next_frame(condition, max_size=8) for _ in range(9)] == [b"short"] * 9
-    refused(FrameTooLarge, decoder.next_frame, condition, max_size=8)
-
-
-@BOTH
-def test_an_equal_condition_goes_on_with_what_was_cut_ahead(read: str) -> None:
-    decoder = fed(b"x\n" * 100)
-    for _ in range(20):
-        decoder.next_frame(Lines())
-    ahead = len(decoder.ahead)
-    assert ahead
-    assert decoder.next_frame(Lines()) == b"x"
-    assert len(decoder.ahead) == ahead - 1
-    assert getattr(decoder, read)(Lines())
+    assert decoder.next_frame(Lines()) == decoder.next_frame(Lines(), max_size=1 << 30) == b"short"
+    assert len(decoder.ahead) == ahead - 2 > 0
+    assert [decoder.next_frame(Lines(), max_size=8) for _ in range(7)] == [b"short"] * 7
+    assert decoder.next_batch(Lines(), max_size=8) == [b"short"]
+    refused(FrameTooLarge, decoder.next_frame, Lines(), max_size=8)
 
 
 def test_an_equal_condition_keeps_the_progress_of_a_read_that_was_given_up() -> None:

@@ -248,12 +248,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_block_of_a_page_runs(page: Path, folder: Path) -> None:
+def test_every_block_of_a_page_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = page.read_text()
     needs = list(NEEDS.finditer(text))
     missing = next((found for found in needs if find_spec(found[1]) is None), None)
     if needs:
-        warnings.simplefilter("default", DeprecationWarning)  # what that module's own code does is its affair
+        for category in (DeprecationWarning, FutureWarning):  # what that module's own code does is its affair
+            warnings.simplefilter("default", category)
+        monkeypatch.setattr(sys.modules["__main__"], "__file__", sys.argv[0])  # as Ray and Spark expect of a program
     Reader(folder).work_through(page, text.count("\n", 0, missing.start()) + 1 if missing else None)
     if missing:
         pytest.skip(f"needs {missing[1]} from there on")

@@ -83,6 +83,9 @@ def test_fuzzing_the_built_in_framers_finds_nothing(name: str) -> None:
     assert fuzz_framer(framer, Suite(framer, **material).seeds, iterations=6).iterations == 6
 
 
+DISAGREE = "two readings of the same bytes disagree"
+
+
 class Moody(faulty.Lines):
     """Refuses now and then, whatever it is shown."""
 
@@ -97,15 +100,21 @@ class Moody(faulty.Lines):
 @pytest.mark.parametrize(
     ("framer", "defect", "longest"),
     [
-        (faulty.ChunkDependent(), "two readings of the same bytes disagree", 6),
+        (faulty.ChunkDependent(), f"{DISAGREE}: as a whole, and ", 6),
         (faulty.IndexErrorWhenShort(), "the decoder refuses it: IndexErrorWhenShort(): ", 6),
         (Moody(), "the same bytes are read otherwise when they come again", 0),
+        (
+            faulty.start(faulty.starts_at_any_line_feed),
+            f"{DISAGREE}: as a whole, and divided, and each split read alone",
+            100,
+        ),
+        (faulty.start(lambda _, window: window.start - 1), "divided and stitched, an archive raises FramerContract", 6),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_fuzzing_finds_a_defect_and_shows_little(framer: Any, defect: str, longest: int) -> None:
     with pytest.raises(ConformanceError) as caught:
-        fuzz_framer(framer, [b"one\r\ntwo\r\nthree and four\r\n"], seed=3)
+        fuzz_framer(framer, [b"one\r\ntwo\r\n\r\nmore\n or\r less\r\n"], seed=3)
     assert caught.value.defect.startswith(defect)
     assert caught.value.defect.endswith("(seed 3)")
     assert len(caught.value.data or b"") <= longest

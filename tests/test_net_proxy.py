@@ -8,11 +8,11 @@ from contextlib import suppress
 import pytest
 from certificates import certificates
 from distributions import with_proxy
-from loopback import HERE, LINE, ask, raw_client, warned
+from loopback import HERE, LINE, ask, exchange, open_descriptors, raw_client, warned
 from stream_pairs import passes, raised, until
 from worker_handlers import name_peer
 
-from framestream import EncodeError, IOStream, StreamClosed, UnknownFramerError, connect, plugins, serve
+from framestream import BufferFull, EncodeError, IOStream, StreamClosed, UnknownFramerError, connect, plugins, serve
 
 LINE_HEADER = b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\n"
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -77,8 +77,7 @@ async def test_a_handler_sees_all_that_the_header_says():
     sent = header(tlvs=((2, b"example.org"),), crc32c=True)
     async with await behind(handler=look) as server:
         async with await connect(server.url, proxy_header=sent) as stream:
-            await stream.send("hello", LINE)
-            assert f"{CLIENT} says hello" == await stream.read(LINE)
+            assert f"{CLIENT} says hello" == await exchange(stream)
             assert stream.proxy_header is None
     assert [(sent, CLIENT)] == seen
     async with await serve(look, HERE) as server:
@@ -106,8 +105,7 @@ async def test_a_header_and_the_beginning_of_the_handshake_may_come_in_one_segme
         async with IOStream(client) as stream:
             # This sends its hello at once, and the server has had no turn yet: both are there when it looks.
             await stream.start_tls(keys.client(), server_hostname="localhost")
-            await stream.send("hello", LINE)
-            assert f"{CLIENT} says hello" == await stream.read(LINE)
+            assert f"{CLIENT} says hello" == await exchange(stream)
 
 
 async def test_plaintext_in_place_of_the_handshake_is_refused():
@@ -170,29 +168,21 @@ async def test_a_header_that_drips_in_holds_its_connection_no_longer_than_the_de
     assert ["connection ended: no whole PROXY header within 5 s"] == ended
 
 
-async def test_who_is_not_trusted_is_refused_unheard_and_that_is_told_once(caplog):
+@pytest.mark.no_waiting
+async def test_who_is_not_trusted_is_refused_unheard_and_that_is_told_once_a_minute(caplog):
     async with await behind(trusted=["10.0.0.0/8", "2001:db8::/32"]) as server:
-        for count in range(3):
+        for pause in (0, 0, 59, 2):
+            await asyncio.sleep(pause)
+            refused = server.stats.refused
             with raw_client(server) as client:
                 with suppress(ConnectionError):
                     client.sendall(LINE_HEADER + b"hello\n")
-                await until(lambda: server.stats.refused == count + 1)  # noqa: B023
+                await until(lambda: server.stats.refused > refused)  # noqa: B023
                 with suppress(ConnectionResetError):
                     assert b"" == client.recv(100)
-        assert (3, 3, 0) == (server.stats.accepted, server.stats.refused, server.stats.peer_failures)
-    [message] = warned(caplog)
-    assert message.endswith("none of the trusted networks (10.0.0.0/8, 2001:db8::/32)")
-
-
-@pytest.mark.no_waiting
-async def test_that_peers_are_refused_is_told_again_after_a_minute(caplog):
-    async with await behind(trusted=["10.0.0.0/8"]) as server:
-        for pause in (0, 59, 2):
-            await asyncio.sleep(pause)
-            refused = server.stats.refused
-            with raw_client(server):
-                await until(lambda: server.stats.refused > refused)  # noqa: B023
-    assert 2 == len(warned(caplog))
+        assert (4, 4, 0) == (server.stats.accepted, server.stats.refused, server.stats.peer_failures)
+    networks = "none of the trusted networks (10.0.0.0/8, 2001:db8::/32)"
+    assert [True, True] == [message.endswith(networks) for message in warned(caplog)]
 
 
 async def test_a_check_that_connects_and_leaves_is_no_failure_and_no_affair_of_the_handler(caplog):
@@ -231,8 +221,7 @@ async def test_a_client_whose_header_has_arrived_has_a_moment_for_its_request_wh
             await until(lambda: server.streams and server.streams[0].proxy_header)
             closing = asyncio.ensure_future(server.aclose())
             await passes(10)
-            await stream.send("hello", LINE)
-            assert f"{CLIENT} says hello" == await stream.read(LINE)
+            assert f"{CLIENT} says hello" == await exchange(stream)
         await closing
 
 
@@ -246,17 +235,25 @@ async def test_workers_read_headers_too():
 
 
 @pytest.mark.asyncio_only
-@pytest.mark.parametrize(("options", "error", "reason"), [
-    ({"proxy_protocol": "v3"}, ValueError, "it must be one of off, v1, v2, auto"),
-    ({"proxy_protocol": "v1"}, ValueError, "no network is trusted: every peer could claim to be any client"),
-    ({"proxy_protocol": "v1", "trusted": "10.0.0.0/8"}, TypeError, "it must be a list of networks"),
-    ({"proxy_protocol": "v1", "trusted": 5}, TypeError, "it must be a list of networks"),
-    ({"proxy_protocol": "v1", "trusted": ["10.0.0.1/8"]}, ValueError, "10.0.0.1/8 has host bits set"),
-    ({"proxy_protocol": "v1", "trusted": ["balancer"]}, ValueError, "'balancer' does not appear to be an IPv4 or"),
-    ({"trusted": ["10.0.0.0/8"]}, ValueError, 'pass proxy_protocol="auto" as well'),
-])  # fmt: skip
-async def test_options_that_mean_nothing_are_refused_before_anybody_listens(options, error, reason):
-    await raised(error, serve, name_peer, HERE, **options, match=reason)
+async def test_options_that_mean_nothing_are_refused_before_anybody_listens_or_is_asked():
+    for attempt, error, reason in (
+        (behind("v3"), ValueError, "it must be one of off, v1, v2, auto"),
+        (behind(trusted=[]), ValueError, "no network is trusted: every peer could claim to be any client"),
+        (behind(trusted="10.0.0.0/8"), TypeError, "it must be a list of networks"),
+        (behind(trusted=5), TypeError, "it must be a list of networks"),
+        (behind(trusted=["10.0.0.1/8"]), ValueError, "10.0.0.1/8 has host bits set"),
+        (behind(trusted=["balancer"]), ValueError, "'balancer' does not appear to be an IPv4 or"),
+        (behind("off"), ValueError, 'pass proxy_protocol="auto" as well'),
+        (connect("tcp://127.0.0.1:1", proxy_header=CLIENT), EncodeError, "it must be a ProxyHeader"),
+    ):
+        await raised(error, attempt, match=reason)
+
+
+async def test_a_header_for_which_there_is_no_room_leaves_nothing_open():
+    async with await behind() as server:
+        before = open_descriptors()
+        await raised(BufferFull, connect, server.url, proxy_header=header(), max_write_buffer_size=10)
+        await until(lambda: open_descriptors() <= before)
 
 
 @pytest.mark.asyncio_only
@@ -265,9 +262,3 @@ async def test_what_to_install_is_said_where_there_is_no_framer(tmp_path):
         plugins.rescan([str(tmp_path)])
         for asked in (behind(), connect(HERE, proxy_header=header())):
             await raised(UnknownFramerError, asked, match="pip install framestream-proxy")
-
-
-@pytest.mark.asyncio_only
-async def test_a_header_that_is_none_is_refused_before_anybody_is_asked():
-    with pytest.raises(EncodeError, match="it must be a ProxyHeader"):
-        await connect("tcp://127.0.0.1:1", proxy_header=CLIENT)

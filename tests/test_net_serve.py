@@ -22,6 +22,7 @@ from loopback import (
     Gate,
     ask,
     echo,
+    exchange,
     no_more_descriptors,
     open_descriptors,
     raw_client,
@@ -29,22 +30,19 @@ from loopback import (
     warned,
     warnings_of_ours,
 )
-from stream_pairs import joined, passes, raised, refused, reset_on_close, until
+from stream_pairs import joined, passes, raised, refused, reset, reset_on_close, until
 
 from framestream import (
     AddressError,
     ConnectError,
     Exactly,
-    FrameTooLarge,
     FramingError,
-    IncompleteFrame,
     LengthPrefix,
     Line,
     Mapped,
     Msgpack,
     PayloadError,
     StreamClosed,
-    StreamTimeout,
     WorkerError,
     connect,
     connect_process,
@@ -98,48 +96,6 @@ async def test_a_unix_sockets_file_comes_and_goes_with_the_server_that_made_it_a
     assert path.exists()
 
 
-UPSTREAM = {
-    "closed": (lambda stream: stream.close(), StreamClosed),
-    "reset": (lambda stream: (reset_on_close(stream.transport.socket), stream.close()), StreamClosed),
-    "framing": (lambda stream: stream.write(b"\t" * 9), FrameTooLarge),
-    "payload": (lambda stream: stream.write(b"\1\xff"), PayloadError),
-    "incomplete": (lambda stream: (stream.write(b"\2x"), stream.close()), IncompleteFrame),
-    "silent": (lambda stream: stream.wait_closed(), StreamTimeout),
-}
-
-
-@pytest.mark.parametrize("name", list(UPSTREAM))
-async def test_what_fails_on_another_stream_of_a_handler_is_not_the_peers_fault(name, caplog):
-    act, error = UPSTREAM[name]
-    timeout = 0 if error is StreamTimeout else None
-    text = Mapped(LengthPrefix(1, max_size=4), bytes.decode)
-
-    async def fail(stream):
-        if asyncio.iscoroutine(doing := act(stream)):
-            await doing
-
-    async def proxy(stream):
-        await stream.read()
-        async with await connect(upstream.url, framer=text) as other:
-            await other.read(timeout=timeout)
-
-    async def read(stream):
-        await stream.read(timeout=timeout)
-
-    async with await serve(fail, HERE) as upstream:
-        async with await serve(proxy, HERE, framer=text) as server, await connect(server.url) as client:
-            await client.write(b"\3ask")
-            await raised(StreamClosed, client.read, LINE)
-        assert (1, 0) == (server.stats.handler_failures, server.stats.peer_failures)
-        assert f"handler failed: {error.__name__}" in caplog.text
-    async with await serve(read, HERE, framer=text) as server:
-        async with await connect(server.url) as client:
-            await fail(client)
-            await client.wait_closed()
-        await until(lambda: not server.stats.open)
-    assert (0, 1) == (server.stats.handler_failures, server.stats.peer_failures)
-
-
 async def by_parts(stream):
     async with stream.open_frame() as body:
         async for part in body:
@@ -190,6 +146,7 @@ async def test_what_makes_no_sense_is_refused_before_anybody_is_reached(monkeypa
         # What can be no handler
         (serve(echo(None), HERE), TypeError, r"was called already; pass the function itself: serve\(echo, "),
         (serve("echo", HERE), TypeError, "handler is 'echo'; it must be a function that takes a stream"),
+        (serve(HERE, print), TypeError, "the handler comes first, then the URL"),
         (serve(Gate, HERE), TypeError, "handler is <class .*Gate'>; it must be a function"),
         (serve(lambda: None, HERE), TypeError, "handler .*<lambda> must take one argument, the stream: too many"),
         (serve(lambda one, two: None, HERE), TypeError, "one argument, the stream: missing .* 'two'"),
@@ -201,6 +158,10 @@ async def test_what_makes_no_sense_is_refused_before_anybody_is_reached(monkeypa
         (serve(echo, HERE, send_framer="available"), TypeError, "available can only read"),
         (connect(HERE, max_fame_size=1), TypeError, "max_fame_size"),
         (connect_process(["cat"], max_fame_size=1), TypeError, "max_fame_size"),
+        (connect(HERE, ssl=True), TypeError, "option: ssl; did you mean tls?"),
+        (connect(HERE, limit=9), TypeError, "limit; did you mean max_frame_size?"),
+        (connect_process("cat"), ValueError, "argv is 'cat'; it must be a list: a program and its arguments"),
+        (connect_process([]), ValueError, "argv is .*; it must be a list"),
         (connect_process(["cat"], stderr=PIPE), ValueError, "stderr=PIPE would never be read"),
         # What does not fit together under TLS
         (connect("tls://:1", tls=context), AddressError, "tls://:1 has no host for the certificate to name"),
@@ -343,7 +304,7 @@ async def read_too_late(stream):
 def hear_another(act, timeout=None):
     async def handler(stream):
         text = Mapped(LengthPrefix(1, max_size=150), bytes.decode)
-        async with joined("unix", max_buffer_size=100) as (ours, other):
+        async with joined("tcp", max_buffer_size=100) as (ours, other):
             act(other)
             await ours.read(text, timeout=timeout)
 
@@ -360,6 +321,7 @@ RESET = None
     (hear_in_group, b"x" * 99, PEER, "frame exceeds the limit of 50 bytes (at offset 0) [line"),
     (read_short, b"\x09" + bytes(9), PEER, "frame of 9 bytes exceeds the limit 4 (at offset 0) [length-prefix"),
     (hear_lines, RESET, PEER, "connection ended: "),
+    (read_line, b"", PEER, "connection ended: "),
     (hear_by_callback(print), b"\xc1", PEER, "[msgpack"),
     (hear_by_callback(print), RESET, PEER, "connection ended: "),
     (hear_by_callback(print), b"\1", NOBODY, None),
@@ -374,6 +336,7 @@ RESET = None
     (hear_another(lambda other: other.write(b"\1\xff")), b"it", HANDLER, "handler failed: PayloadError"),
     (hear_another(lambda other: (other.write(b"\2x"), other.close())), b"it", HANDLER, "failed: IncompleteFrame"),
     (hear_another(lambda other: other.close()), b"it", HANDLER, "handler failed: StreamClosed"),
+    (hear_another(reset), b"it", HANDLER, "handler failed: StreamClosed"),
     (hear_another(lambda other: None, timeout=0), b"it", HANDLER, "handler failed: StreamTimeout"),
 ])  # fmt: skip
 async def test_whose_fault_it_is_that_a_connection_ends_is_counted_and_told(handler, sent, fault, told, caplog):
@@ -388,7 +351,7 @@ async def test_whose_fault_it_is_that_a_connection_ends_is_counted_and_told(hand
                 reset_on_close(client)
             else:
                 client.sendall(sent)
-            if sent not in (RESET, b"more", b"\1"):  # which are over when the client leaves
+            if sent not in (RESET, b"", b"more", b"\1"):  # which are over when the client leaves
                 await until(lambda: server.stats.peer_failures or server.stats.handler_failures)
         await until(lambda: not server.stats.open)  # nobody lingers for a client that has left
         assert fault == (server.stats.peer_failures, server.stats.handler_failures)
@@ -452,8 +415,7 @@ async def echo_by_callbacks_to_the_close(stream):
 async def test_a_handler_by_callbacks_lasts_as_long_as_its_stream(handler):
     async with await serve(handler, HERE) as server, await connect(server.url) as client:
         for word in ("one", "two"):
-            await client.send(word, LINE)
-            assert word == await client.read(LINE)
+            assert word == await exchange(client, word)
         client.write(b"three\n")
         await client.write_eof()
         assert b"three\n" == await client.read_until_close()
@@ -525,8 +487,7 @@ async def test_a_server_out_of_descriptors_serves_when_it_has_some_again(monkeyp
                 await until(lambda: server.stats.accept_failures)
                 monkeypatch.setattr("framestream.net.sockets.ACCEPT_PAUSE", 1000.0)
                 await until(lambda: server.stats.accept_failures > 1)  # it tries again by itself
-                await first.send("hello", LINE)
-                assert "hello" == await first.read(LINE)  # nobody else notices
+                assert "hello" == await exchange(first)  # nobody else notices
             await first.aclose()  # no need to wait for the pause to be over
             await until(lambda: server.stats.accepted == 2)
     assert [f"{server.url}: cannot accept for now: too many open files"] == warned(caplog)
@@ -579,8 +540,7 @@ async def test_draining_ends_idle_connections_at_once_and_lets_the_others_finish
     async with await serve(answer, HERE) as server:
         async with await connect(server.url) as idle, await connect(server.url) as busy:
             gate.open.set()
-            await idle.send("once", LINE)
-            assert "ONCE" == await idle.read(LINE)
+            assert "ONCE" == await exchange(idle, "once")
             gate.open.clear()
             await busy.send("busy", LINE)
             await gate.entered.get()

@@ -33,8 +33,7 @@ async def test_an_address_in_use_or_a_host_that_does_not_resolve_is_reported_wit
     caught = await raised(OSError, listening, url, match=f"^cannot listen on {url}: address already in use$")
     close_all([taken])
     assert errno.EADDRINUSE == caught.errno
-    with pytest.raises(OSError, match=r"^cannot listen on tcp://nowhere\.invalid:0: "):
-        await listening("tcp://nowhere.invalid:0")
+    await raised(OSError, listening("tcp://nowhere.invalid:0"), match=r"^cannot listen on tcp://nowhere\.invalid:0: ")
 
 
 async def test_two_can_listen_on_one_port_when_both_say_so():

@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 from certificates import certificates
-from loopback import HERE, LINE, TLS_HERE, ask, echo, greet, hear, tls_contexts
+from loopback import HERE, LINE, TLS_HERE, ask, echo, exchange, greet, hear, tls_contexts
 from stream_pairs import raised, refused, until
 
 from framestream import ConnectError, ConnectTimeout, StreamClosed, client_tls, connect, serve, server_tls
@@ -18,8 +18,7 @@ async def test_a_protocol_is_agreed_on_and_frames_pass():
     files = certificates()
     async with await serve(echo, TLS_HERE, tls=files.server(alpn=("chat/2", "chat/1"))) as server:
         async with await connect(server.url, tls=files.client(alpn=["chat/1"])) as stream:
-            await stream.send("hello", LINE)
-            assert "hello" == await stream.read(LINE)
+            assert "hello" == await exchange(stream)
             assert stream.transport.tls.version() in ("TLSv1.2", "TLSv1.3")
             assert "chat/1" == stream.transport.tls.selected_alpn_protocol()
 
@@ -49,8 +48,7 @@ async def test_a_certificate_that_nobody_vouches_for_or_no_tls_is_refused(caplog
     assert "TLS handshake failed: " in caplog.text
     assert 0 == server.stats.handler_failures == server.stats.peer_failures
     async with await serve(greet, HERE) as server:
-        with pytest.raises(ConnectError, match=r"TLS handshake failed: [a-z ]+$"):
-            await connect(server.url.replace("tcp", "tls"))
+        await raised(ConnectError, connect(server.url.replace("tcp", "tls")), match=r"TLS handshake failed: [a-z ]+$")
 
 
 async def test_a_certificate_for_another_host_is_refused_unless_that_is_asked_for():
@@ -104,8 +102,7 @@ async def negotiate(stream):
 
 
 async def ask_for_tls(client):
-    await client.send("STARTTLS", LINE)
-    assert "go ahead" == await client.read(LINE)
+    assert "go ahead" == await exchange(client, "STARTTLS")
 
 
 @pytest.mark.no_waiting
@@ -124,8 +121,7 @@ async def test_a_server_that_drains_finishes_handshakes_but_waits_for_none_that_
                 await raised(StreamClosed, client.read, LINE)
             else:
                 await client.start_tls(certificates().client(), server_hostname="localhost")
-                await client.send("hello", LINE)
-                assert "hello" == await client.read(LINE)
+                assert "hello" == await exchange(client)
         async with asyncio.timeout(5):
             await draining
     stats = server.stats
@@ -158,8 +154,7 @@ async def test_what_is_wrong_with_the_peers_tls_is_its_failure_and_not_the_handl
             if url == TLS_HERE:
                 below = client.transport
                 await client.start_tls(certificates().client(), server_hostname="localhost")
-                await client.send("hello", LINE)
-                assert "hello" == await client.read(LINE)
+                assert "hello" == await exchange(client)
                 below.send([spoilt])
             else:
                 await ask_for_tls(client)

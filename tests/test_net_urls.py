@@ -88,11 +88,9 @@ def test_a_bare_path_is_what_it_is_in_the_file_system(tmp_path, monkeypatch):
         listening.bind(path)
     assert [Unix(path), Pipe(fifo), Pipe("/dev/null")] == [parse_url(it) for it in (path, fifo, "/dev/null")]
     refused(AddressError, parse_url, str(tmp_path), match="is not a socket, FIFO or device")
-    with pytest.raises(AddressError, match=r"nothing: no such file or directory"):
-        parse_url(str(tmp_path / "nothing"))
+    refused(AddressError, parse_url, str(tmp_path / "nothing"), match="nothing: no such file or directory")
     monkeypatch.delattr(socket, "AF_UNIX")
-    with pytest.raises(AddressError, match="'unix:/x' asks for a Unix socket, and this system has none"):
-        parse_url("unix:/x")
+    refused(AddressError, parse_url, "unix:/x", match="'unix:/x' asks for a Unix socket, and this system has none")
 
 
 def test_what_is_no_text_or_no_host_name_is_refused():
@@ -104,9 +102,6 @@ def test_what_is_no_text_or_no_host_name_is_refused():
 
 @pytest.mark.asyncio_only
 async def test_a_likely_mistake_is_told_what_to_write():
-    await raised(TypeError, connect, "tcp://localhost:80", ssl=True, match="option: ssl; did you mean tls?")
-    await raised(TypeError, connect, "tcp://localhost:80", limit=9, match="limit; did you mean max_frame_size?")
-    await raised(TypeError, serve("tcp://:0", print), match="the handler comes first, then the URL")
     refused(TypeError, blocking.serve, "tcp://:0", print, match="the handler comes first, then the URL")
     refused(TypeError, IOStream, "tcp://:1", match=r"connect\(url\) opens one")
     refused(TypeError, blocking.framed, "tcp://:1", "line", match=r"connect\(url\) opens one")

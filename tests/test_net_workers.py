@@ -19,7 +19,7 @@ from certificates import certificates
 from command_line import start
 from conftest import LOOPS
 from distributions import site
-from loopback import HERE, LINE, ask, no_more_descriptors, open_descriptors
+from loopback import HERE, LINE, ask, exchange, no_more_descriptors, open_descriptors
 from stream_pairs import passes, raised, until
 from worker_handlers import Fickle, Unstartable, answer, block, converse, forge, own_tls
 
@@ -40,8 +40,7 @@ async def test_workers_share_a_port_and_their_counters_are_added_up():
         async with await connect(server.url) as one, await connect(server.url) as two:
             pids = set()
             for stream in (one, two):
-                await stream.send("pid", LINE)
-                pids.add(int(await stream.read(LINE)))
+                pids.add(int(await exchange(stream, "pid")))
             assert set(server.worker_pids) == pids
             assert [] == server.streams
             await until(lambda: server.stats.open == 2)
@@ -59,8 +58,7 @@ async def test_a_worker_that_dies_is_replaced_and_one_that_is_told_to_terminate_
         pid = await ask(server.url, "pid")  # what waits in the backlog is served
         assert str(old) != pid
         async with await connect(server.url) as stream:
-            await stream.send("hello", LINE)
-            assert "hello" == await stream.read(LINE)
+            assert "hello" == await exchange(stream)
             os.kill(int(pid), signal.SIGINT)  # as Ctrl-C does to the whole group; it is ours to decide
             os.kill(int(pid), signal.SIGTERM)
             await raised(StreamClosed, stream.read, LINE)
@@ -155,8 +153,7 @@ async def test_workers_that_crash_at_their_start_are_tried_again_and_a_reload_ne
         await server.reload()
         assert str(server.worker_pids[0]) == await ask(server.url, "pid")
         monkeypatch.setattr("framestream.net.workers.START_TIMEOUT", 0)
-        with pytest.raises(WorkerError, match=r"-9 .killed: it did not accept within 0 s.; the old ones"):
-            await server.reload()
+        await raised(WorkerError, server.reload(), match=r"-9 .killed: it did not accept within 0 s.; the old ones")
         assert "hello" == await ask(server.url)
 
 
@@ -202,8 +199,7 @@ async def test_reloading_replaces_every_worker_and_turns_nobody_away(tmp_path):
     async with await serve(Unstartable(f"{tmp_path}/no"), f"unix:{tmp_path}/socket", workers=2) as server:
         before = set(server.worker_pids)
         async with await connect(server.url) as busy:
-            await busy.send("pid", LINE)
-            assert int(await busy.read(LINE)) in before
+            assert int(await exchange(busy, "pid")) in before
             with socket.socket(socket.AF_UNIX) as gate:
                 gate.bind(f"{tmp_path}/no")
                 gate.listen()
@@ -217,13 +213,11 @@ async def test_reloading_replaces_every_worker_and_turns_nobody_away(tmp_path):
                     assert ["hello"] * 9 == await asyncio.gather(*asking)  # while it takes over
                 await reloading
             (tmp_path / "no").unlink()
-            with pytest.raises(StreamClosed):
-                await busy.read(LINE)  # the old worker has drained
+            await raised(StreamClosed, busy.read, LINE)  # the old worker has drained
         after = server.worker_pids
         assert (2, set()) == (len(after), before & set(after))
         (tmp_path / "no").touch()
-        with pytest.raises(WorkerError, match="the new worker ended with exit code 7; the old ones stay"):
-            await server.reload()
+        await raised(WorkerError, server.reload(), match="the new worker ended with exit code 7; the old ones stay")
         assert after == server.worker_pids
         assert "hello" == await ask(server.url)
         (tmp_path / "no").unlink()
@@ -339,8 +333,7 @@ async def test_a_worker_whose_parent_is_killed_ends_by_itself(handler, tmp_path)
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as parent:
         url, pid = parent.stdout.readline().decode().split()
         async with await connect(url) as stream:
-            await stream.send("pid", LINE)
-            assert pid == await stream.read(LINE)
+            assert pid == await exchange(stream, "pid")
             parent.kill()
             # Standard output is the parent's and the worker's: it ends when both have.
             await asyncio.to_thread(parent.stdout.read)

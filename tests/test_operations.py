@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from loopback import HERE, LINE, Gate, ask, echo
+from loopback import HERE, LINE, Gate, ask, echo, exchange
 from stream_pairs import raised, refused, until
 from worker_handlers import answer
 
@@ -49,8 +49,8 @@ async def get(url, path):
 async def families(server):
     """Return what a server's metrics say, as Prometheus reads it."""
     parser = pytest.importorskip("prometheus_client.parser")
-    status, body = await get(server.admin.url, "/metrics")
-    assert 200 == status
+    status, headers, body = await request(server.admin.url, b"GET /metrics HTTP/1.0\r\n\r\n")
+    assert (200, "text/plain; version=0.0.4; charset=utf-8") == (status, headers["Content-Type"])
     return list(parser.text_string_to_metric_families(body))
 
 
@@ -163,8 +163,7 @@ async def test_metrics_count_connections_frames_and_what_went_wrong(caplog):
                 await stream.read(UntilClose())
         await until(lambda: not server.stats.open)
         async with await connect(server.url) as stream:
-            await stream.send("hello", LINE)
-            await stream.read(LINE)
+            await exchange(stream)
             await stream.write(b"he")
             await until(lambda: server.stats.bytes_unread)
             found = await metrics(server)
@@ -196,8 +195,7 @@ async def test_workers_are_summed_in_the_parent_and_it_is_not_ready_without_one(
         assert (200, "ready\n") == await get(server.admin.url, "/readyz")
         async with await connect(server.url) as one, await connect(server.url) as two:
             for stream in (one, two):
-                await stream.send("hello", LINE)
-                await stream.read(LINE)
+                await exchange(stream)
             await until(lambda: (2, 2) == (server.stats.frames_received, server.stats.open))
             found = await metrics(server)
             assert (2, 2) == (found["workers_alive"], found["connections_limit"])
@@ -226,11 +224,8 @@ async def test_the_page_shows_what_a_peer_calls_itself_as_text(tmp_path):
             await gate.entered.get()
             status, headers, page = await request(server.admin.url, b"GET / HTTP/1.0\r\n\r\n")
             gate.open.set()
-    assert (200, "text/plain; charset=utf-8", "nosniff") == (
-        status,
-        headers["Content-Type"],
-        headers["X-Content-Type-Options"],
-    )
+    kind, checked = headers["Content-Type"], headers["X-Content-Type-Options"]
+    assert (200, "text/plain; charset=utf-8", "nosniff") == (status, kind, checked)
     assert re.search(r"^accepted +1$", page, re.MULTILINE)
     assert re.search(r"^\d+ .*/<script>\\n; 0, 0; 0, 0; 0, 0$", page, re.MULTILINE)
 
@@ -259,8 +254,7 @@ async def test_silent_connections_refuse_no_health_check_and_no_metric_says_a_li
 async def test_a_handler_sees_that_its_server_leaves_also_in_a_worker(workers):
     async with await serve(answer, HERE, workers=workers) as server, await connect(server.url) as stream:
         assert stream.server is None
-        await stream.send("hello", LINE)
-        assert "hello" == await stream.read(LINE)
+        assert "hello" == await exchange(stream)
         await stream.send("leave", LINE)
         server.leave()
         assert "leave" == await stream.read(LINE)
@@ -343,12 +337,18 @@ async def test_a_reload_begins_with_the_time_and_ends_ready(manager):
 
 
 @pytest.mark.parametrize("manager", ["path"], indirect=True)
-async def test_who_is_not_to_be_told_hears_nothing_of_a_reload_and_a_closed_server_has_none(manager):
-    async with await serve(answer, HERE, workers=1) as server:
-        before = server.worker_pids
-    await server.reload()
-    assert before == server.worker_pids
-    refused(BlockingIOError, manager.recv, 1)
+async def test_who_is_not_to_be_told_or_knows_that_it_leaves_hears_of_no_reload_and_a_closed_server_has_none(manager):
+    for is_managed in (False, True):
+        async with await serve(answer, HERE, workers=1) as server:
+            if is_managed:
+                server.notify_systemd()
+                server.leave()
+                assert ["READY", "STOPPING"] == [next(iter(told(manager))) for _ in range(2)]
+                await server.reload()
+            before = server.worker_pids
+        await server.reload()
+        assert before == server.worker_pids
+        refused(BlockingIOError, manager.recv, 1)
 
 
 @pytest.mark.parametrize(("environment", "interval"), [
@@ -456,8 +456,7 @@ async def test_prometheus_scrapes_a_server_with_workers_and_answers_every_query_
             frames = 0
             while not await result(url, "rate(framestream_received_frames_total[1m]) > 0"):
                 await (await connect(server.url)).aclose()
-                await stream.send("hello", LINE)
-                await stream.read(LINE)
+                await exchange(stream)
                 frames += 1
             assert [] == [query for query in queries() if not await result(url, query)]
             while [float(frames)] != await result(url, "framestream_received_frames_total"):

@@ -15,13 +15,7 @@ from stream_pairs import begun, passes, pipe_transports, raised, refused, reset_
 
 from framestream import AddressError, IOStream, connect, serve
 from framestream.testing.memory import Wire, memory_transport_pair
-from framestream.transport import (
-    LoopTransport,
-    PipeTransport,
-    SocketTransport,
-    TLSTransport,
-    transport_over,
-)
+from framestream.transport import LoopTransport, PipeTransport, SocketTransport, TLSTransport, transport_over
 from framestream.transport.base import is_reset, joined
 from framestream.transport.descriptor import format_address
 
@@ -345,6 +339,17 @@ async def test_a_handshake_with_nobody_fails_and_nothing_is_received_during_one(
     await passes()
     assert not client.told
     await closed(client, server)
+
+
+async def test_a_handshake_fails_when_the_peer_takes_no_more_though_it_never_says_so():
+    near, far = memory_transport_pair(Wire(capacity=10))
+    client = Side(TLSTransport(near, certificates().client(), server_hostname="localhost"))
+    shaking = client.transport.shake_hands()
+    await passes()
+    assert not shaking.done()
+    far.incoming.abandon()
+    await raised(BrokenPipeError, shaking)
+    await closed(client)
 
 
 @pytest.mark.parametrize("early", [False, True])

@@ -109,7 +109,7 @@ class Archive(Sequence[Any]):
             raise ArchiveError(reason, url=self.source.url + INDEX)
         frame = frames[place]
         if isinstance(frame, BadFrame):
-            raise frame
+            raise frame.with_traceback(None)  # it is kept, and would keep one more piece of it each time
         return frame
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:

@@ -305,11 +305,7 @@ class HeaderThenBody(Sequence):
     name = "header-then-body"
 
     def __init__(
-        self,
-        header: ReadCondition[Any],
-        body: Callable[[Any], ReadCondition[Any]],
-        *,
-        max_size: int | None = None,
+        self, header: ReadCondition[Any], body: Callable[[Any], ReadCondition[Any]], *, max_size: int | None = None
     ) -> None:
         check_condition(header, "header")
         super().__init__(header, body, max_size=max_size)

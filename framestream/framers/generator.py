@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Generator
 from functools import partial
 from struct import Struct
-from typing import Any, Generic, NamedTuple, NoReturn, TypeAlias, TypeVar
+from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
 
 from framestream.errors import FramerContractError, FramingError, PayloadError, counted
 from framestream.framer import (
@@ -111,13 +111,13 @@ class GeneratorFramer(ReadCondition[T]):
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return the span of the frame, or `NeedMore` for its current field."""
-        place: _Place = window.memo or _Place(_Run(self.fields()), 0, 0, None)
-        if place.answers != place.run.answers:
+        place: _Place = window.memo or (_Run(self.fields()), 0, 0, None)
+        run, answers, offset, memo = place
+        if answers != run.answers:
             # A generator cannot go back: if asked from an earlier place, another one reads up to there.
-            again = _Run(self.fields())
-            _find(_Place(again, 0, 0, None), Window(bytes(place.run.read[: place.offset])))
-            place = place._replace(run=again)
-        return _find(place, window)
+            before, run = Window(bytes(run.read[:offset])), _Run(self.fields())
+            _find(run, 0, None, before)
+        return _find(run, offset, memo, window)
 
     def decode(self, payload: bytes) -> T:
         """Refuse a truncated frame: the generator makes the frame, from all of its fields."""
@@ -166,25 +166,16 @@ def _refuse(error: PayloadError, _payload: bytes) -> NoReturn:
     raise error
 
 
-class _Place(NamedTuple):
-    """How far into a frame the search is: the memo, so positions count from the frame's first byte.
+_Place: TypeAlias = tuple[_Run, int, int, Any]
+"""How far into a frame the search is: the generator's pass through the frame, how many answers it had
+received, where its current field begins, and the memo of that field's condition.
 
-    Attributes:
-        run: the generator's pass through the frame.
-        answers: how many it had received.
-        offset: where the current field begins.
-        memo: the memo of the field's condition.
-    """
-
-    run: _Run
-    answers: int
-    offset: int
-    memo: Any
+It is the memo, so positions count from the frame's first byte.
+"""
 
 
-def _find(place: _Place, window: Window) -> Span | ValueSpan | NeedMore:
-    """Continue with the field that the run needs, and with those after it."""
-    run, _, offset, memo = place
+def _find(run: _Run, offset: int, memo: Any, window: Window) -> Span | ValueSpan | NeedMore:
+    """Continue with the field that the run needs and that begins at `offset`, and with those after it."""
     data, origin, resume = window.data, window.start - window.taken, window.resume
     last = at = origin + offset
     while not run.ended:
@@ -197,28 +188,28 @@ def _find(place: _Place, window: Window) -> Span | ValueSpan | NeedMore:
                 raise FramingError(f"a field of {counted(length, 'byte')}", position=last)
             at += length
             if at > len(data):
-                return NeedMore(at - window.start, resume=begin, memo=_Place(run, run.answers, begin - origin, None))
+                return NeedMore(at - window.start, resume=begin, memo=(run, run.answers, begin - origin, None))
             field = bytes(data[begin:at])
             answer = field if kind is int else need.unpack(field)
         elif kind is bytes and need:
             end = data.find(need, max(at, resume))
             if end < 0:
                 resume = max(at, len(data) - len(need) + 1)
-                return NeedMore(resume=resume, memo=_Place(run, run.answers, at - origin, None))
+                return NeedMore(resume=resume, memo=(run, run.answers, at - origin, None))
             answer, at = bytes(data[at:end]), end + len(need)
         elif is_condition(need):
             inner, found = _ask(need, run, window, at, resume, memo)
             begin = inner.start
             if type(found) is NeedMore:
                 check_own_limit(need, data, begin, 0, len(data) - begin)
-                here = _Place(run, run.answers, begin - origin, found.memo)
+                here = (run, run.answers, begin - origin, found.memo)
                 return still_missing(found, inner, window, here, settles=False)
             if found[-1] is PADDING:
                 return found  # type: ignore[no-any-return]
             first, stop, at = found[:3]
             check_own_limit(need, data, begin, stop - first, at - begin)
             if at > len(data):
-                return NeedMore(at - window.start, resume=begin, memo=_Place(run, run.answers, begin - origin, None))
+                return NeedMore(at - window.start, resume=begin, memo=(run, run.answers, begin - origin, None))
             try:
                 answer = complete(need, found, data)
             except (FramingError, FramerContractError):
@@ -274,7 +265,7 @@ def _find_body(run: _Run, window: Window, at: int, resume: int, memo: Any) -> Sp
     inner, found = _ask(body.field, run, window, at, resume, memo)
     if type(found) is NeedMore:
         begin = inner.start - inner.taken - (window.start - window.taken)
-        more = still_missing(found, inner, window, _Place(run, run.answers, begin, found.memo))
+        more = still_missing(found, inner, window, (run, run.answers, begin, found.memo))
         if covers_all and more.settled is not None:
             more.payload_start = window.start
         return more

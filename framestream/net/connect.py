@@ -128,14 +128,15 @@ async def connect(
     try:
         async with asyncio.timeout(timeout):
             stream = await _open(endpoint, attempts, options)
-            if header:
-                stream.write(header)
-            if tls is not None:
-                missing = "no TLS handshake"
-                try:
-                    await stream.start_tls(tls, server_hostname=host or None, timeout=None)
-                except (OSError, FramestreamError) as error:
-                    raise attempts.failed(f"TLS handshake failed: {describe_os_error(error)}") from error
+            with on_failure(stream.close):
+                if header:
+                    stream.write(header)
+                if tls is not None:
+                    missing = "no TLS handshake"
+                    try:
+                        await stream.start_tls(tls, server_hostname=host or None, timeout=None)
+                    except (OSError, FramestreamError) as error:
+                        raise attempts.failed(f"TLS handshake failed: {describe_os_error(error)}") from error
             return stream
     except TimeoutError as error:
         raise attempts.failed(missing, seconds=timeout) from error
@@ -174,7 +175,7 @@ class Attempts:
             return await self._first_connected([(socket.AF_UNIX, endpoint.address)])
         try:
             found = await resolve(endpoint.host, endpoint.port)
-        except socket.gaierror as error:
+        except OSError as error:
             raise self.failed(f"cannot find the host {endpoint.host!r}: {describe_os_error(error)}") from error
         families: dict[int, list[Address]] = {}
         for address in found:

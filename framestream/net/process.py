@@ -220,12 +220,16 @@ async def connect_process(
         stream_options: passed to the stream, such as ``framer`` and ``max_frame_size``.
 
     Raises:
+        ValueError: `argv` is not a list, or empty.
         ConnectError: the program cannot be started.
     """
     if stderr == PIPE:
         raise ValueError("stderr=PIPE would never be read; pass a file or subprocess.DEVNULL")
+    if isinstance(argv, str | bytes) or not argv:
+        raise ValueError(f"argv is {argv!r}; it must be a list: a program and its arguments")
+    name = os.fsdecode(argv[0])
     check_options({name: value for name, value in stream_options.items() if not name.endswith("framer")})
-    program = Program(argv[0]) if can_watch_descriptors() else LoopPipes(argv[0])
+    program = Program(name) if can_watch_descriptors() else LoopPipes(name)
     run = asyncio.get_running_loop().subprocess_exec
 
     async def start(stdin: int, stdout: int) -> None:
@@ -240,8 +244,8 @@ async def connect_process(
         else:
             transport = OurPipes(*await _start_on_pipes(start), program)
     except OSError as error:
-        why = f"cannot start {argv[0]}: {describe_os_error(error)}"
-        raise ConnectError(why, url=argv[0], attempts=((argv[0], error),)) from error
+        why = f"cannot start {name}: {describe_os_error(error)}"
+        raise ConnectError(why, url=name, attempts=((name, error),)) from error
     with on_failure(transport.close):
         return ProcessStream(transport, program, **stream_options)
 

@@ -303,12 +303,12 @@ class Server:
         """
         if self._workers is None:
             raise TypeError("only a server with workers can be reloaded")
-        if self._is_managed:
+        if self._is_managed and self.state == "ready":
             tell_systemd("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
         try:
             await self._workers.replace_all()
         finally:
-            if not self.closed:
+            if self.state == "ready":  # still
                 self._tell_manager("READY=1", "serving")
 
     def leave(self) -> None:

@@ -49,6 +49,7 @@ class Reading:
         offset: where the first uncut frame begins, or the place of the framing error.
         leftover: the bytes that belong to no frame.
         padding: where padding begins, which belongs to no frame and is not left over.
+        is_refused: whether `decode` broke the stream, which a frame that is passed on in parts does not show.
     """
 
     cuts: list[Cut] = field(default_factory=list)
@@ -56,6 +57,7 @@ class Reading:
     offset: int = 0
     leftover: bytes = b""
     padding: list[int] = field(default_factory=list)
+    is_refused: bool = False
 
     @property
     def malformed(self) -> bool:
@@ -120,7 +122,8 @@ def read_whole(framer: ReadCondition[Any], data: bytes, *, ends: bool = True) ->
             raise raised("decode", error, data=payload) from error
         no_end_at = no_end_at if how.final else start
         if isinstance(value, FramingError):
-            return end(type(value).__name__, begin)
+            start, reading.is_refused = begin, True
+            return end(type(value).__name__, start)
         reading.cuts.append(Cut(begin, first, stop, start, payload, value))
         # Of frames without bytes one is enough: they would never end.
         if framer.can_be_empty and (start == begin or (at_end and start == len(data))):

@@ -28,6 +28,7 @@ from framestream.testing.driver import (
     POLICIES,
     UNLIMITED,
     WAYS,
+    By,
     Reading,
     Transcript,
     hold_alike,
@@ -219,7 +220,8 @@ def _compare(framer: ReadCondition[Any], chunks: list[bytes], way: dict[str, Any
     expected: Transcript | Reading
     if "seed" in way:
         expected = read_whole(framer, whole)
-        got = transcript(framer, chunks, by="mixed", max_frame_size=UNLIMITED, **way)
+        by: By = "frame" if expected.is_refused else "mixed"
+        got = transcript(framer, chunks, by=by, max_frame_size=UNLIMITED, **way)
     else:
         expected, got = transcript(framer, [whole], **way), transcript(framer, chunks, **way)
     told = ", ".join(f"{name}={value!r}" for name, value in way.items())

@@ -328,7 +328,10 @@ class TLSTransport(Transport):
 
     def resume_writing(self) -> None:
         """Send the remaining ciphertext, and let the sink continue."""
-        self._carry()
+        if self._shaking is not None:
+            self._shake()  # it fails if the peer takes no more
+        else:
+            self._carry()
         if self._writing:
             self.sink.resume_writing()
 

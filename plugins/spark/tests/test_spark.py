@@ -31,7 +31,7 @@ folder, store, spoilt = kit.folder, kit.store, kit.spoilt
 def sail():
     """Yield a session of Spark Connect with Sail, which needs no JVM and has to be told of the format."""
     pysail = pytest.importorskip("pysail.spark", reason="pysail is not installed")
-    pytest.importorskip("grpc", reason="pyspark[connect] is not installed")
+    pytest.importorskip("pyspark.sql.connect.session", reason="pyspark[connect] is not installed", exc_type=ImportError)
     server = pysail.SparkConnectServer("127.0.0.1", 0)
     server.start(background=True)
     _, port = server.listening_address
