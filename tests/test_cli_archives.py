@@ -34,6 +34,9 @@ def file(tmp_path):
     "--output hex",
     "--on-oversize discard",
     "--on-oversize truncate",
+    "--count 2 --output text",
+    "--count 3",
+    "--count 9 --on-payload-error close",
 ])  # fmt: skip
 def test_bad_frames_and_broken_files_end_the_same(framestream, file, options):
     command = ("cut", "length-prefix:2,max=4", file, *options.split())
@@ -48,6 +51,8 @@ def test_bad_frames_and_broken_files_end_the_same(framestream, file, options):
     ("truncate", 3),
     ("raise --output text", 2),
     ("raise --on-payload-error close", 1),
+    ("raise --count 9999 --output text", 0),
+    ("discard --count 20001", 2),
 ])  # fmt: skip
 def test_frames_of_several_splits_are_skipped_and_reported(framestream, tmp_path, options, complaints):
     """A frame that is too large begins in one split and ends in the one after the next."""

@@ -287,6 +287,7 @@ EXAMPLES = {"examples": LINES}
         (faulty.Rescans(), "linear-cost", {"slow_frame": LONG}, "find rescans"),
         (faulty.Lines(), "linear-cost", {"slow_frame": LONG}, "None"),
         (faulty.Lines(), "linear-cost", {"slow_frame": b"x"}, "no two bytes to compare"),
+        (faulty.Lines(), "linear-cost", {"slow_frame": b"xy"}, "None"),
         (faulty.Lines(), "linear-cost", {"slow_frame": lambda _: faulty.refuse("?", KeyError)}, "short by KeyError"),
         (faulty.Rescans(), "linear-cost", {"slow_frame": slow_if_short}, "find rescans"),
         (faulty.Lines(), "linear-cost", {"slow_frame": lambda size: b"x\r\n" * size}, "does not make one frame"),

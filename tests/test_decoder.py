@@ -613,7 +613,7 @@ def test_in_a_flood_of_bad_frames_after_good_ones_others_have_their_turn(told: b
 def test_in_a_flood_of_padding_after_a_frame_others_have_their_turn() -> None:
     decoder = fed(b"a;" + b" " * 5000 + b"b;")
     decoder.begin_turn()
-    assert decoder.next_batch(WORDS) == [b"A"]
+    assert (decoder.next_batch(WORDS), decoder.tired) == ([b"A"], True)
     refused(Respite, decoder.next_batch, WORDS)
     assert decoder.next_batch(WORDS) == [b"B"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import faulty_framers as faulty
 import pytest
 
-from framestream import Delimiter, Exactly, FramingError, Line, Msgpack, ReadCondition, UntilClose
+from framestream import Delimiter, Exactly, FramingError, IncompleteFrame, Line, Msgpack, ReadCondition, UntilClose
 from framestream.testing import ConformanceError, Event, Transcript, Wire, chunkings, compare_speed, transcript
 from framestream.testing.driver import hold_alike, same_frame
 from framestream.testing.memory import MemoryWire
@@ -89,6 +89,11 @@ def test_a_frame_of_no_bytes_is_read_once() -> None:
     assert transcript(UntilClose(), []).events == [Event("frame", b"", 0), Event("end")]
 
 
+def test_a_way_to_read_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="by is 'frames'"):
+        transcript(LINE, CHUNKS, by="frames")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("by", ["frame", "batch", "part"])
 def test_a_frame_too_large_for_good_ends_the_transcript(by: str) -> None:
     said = transcript(faulty.CopiesEverything(), [b"far too long\r\n"] * 2, max_frame_size=3, by=by)  # type: ignore[arg-type]
@@ -154,14 +159,18 @@ def test_a_framer_stands_beside_length_prefix_and_line_on_frames_of_the_same_siz
 
 
 @pytest.mark.parametrize(
-    ("framer", "stream"), [(Delimiter(b"\n"), b""), (UntilClose(), b"abc"), (TakesTwo(2), b"ab")], ids=str
+    ("framer", "stream", "error", "told"),
+    [
+        (Delimiter(b"\n"), b"", ValueError, "it cannot be repeated"),
+        (UntilClose(), b"abc", ValueError, "it cannot be repeated"),
+        (TakesTwo(2), b"ab", ValueError, "it cannot be repeated"),
+        (Msgpack(), b"\xc1", FramingError, "0xc1"),
+        (Delimiter(b"\n"), b"a\nb", IncompleteFrame, "1 byte"),
+    ],
+    ids=str,
 )
-def test_a_stream_must_have_frames_and_bear_repetition(framer: ReadCondition[Any], stream: bytes) -> None:
-    with pytest.raises(ValueError, match="it cannot be repeated"):
-        compare_speed(framer, stream)
-
-
-@pytest.mark.parametrize(("framer", "stream"), [(Msgpack(), b"\xc1"), (Delimiter(b"\n"), b"a\nb")], ids=str)
-def test_a_stream_that_cannot_be_read_says_why(framer: ReadCondition[Any], stream: bytes) -> None:
-    with pytest.raises(FramingError):
+def test_a_stream_must_have_frames_bear_repetition_and_be_readable(
+    framer: ReadCondition[Any], stream: bytes, error: Any, told: str
+) -> None:
+    with pytest.raises(error, match=told):
         compare_speed(framer, stream)

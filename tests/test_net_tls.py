@@ -109,6 +109,7 @@ async def ask_for_tls(client):
 @pytest.mark.parametrize(("hangs", "patience"), [(False, 15), (True, 15), (True, 0)])
 @pytest.mark.parametrize("place", [TLS_HERE, HERE])
 async def test_a_server_that_drains_finishes_handshakes_but_waits_for_none_that_hangs(place, hangs, patience, caplog):
+    caplog.set_level(logging.INFO)
     handler = echo if place == TLS_HERE else negotiate
     async with await serve(handler, place, tls=tls_contexts(place)[0]) as server:
         async with await connect(server.url.replace("tls", "tcp")) as client:
@@ -130,6 +131,8 @@ async def test_a_server_that_drains_finishes_handshakes_but_waits_for_none_that_
     assert (hangs and (place == TLS_HERE or patience > 0)) == lost
     assert (0, 0) == (stats.open, stats.handler_failures)
     assert (patience == 0) == ("the time to drain is over" in caplog.text)
+    told = "TLS handshake failed: the server closes" in caplog.text
+    assert (patience == 0 and place == TLS_HERE) == told
 
 
 @pytest.mark.every_loop

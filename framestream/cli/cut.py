@@ -60,8 +60,8 @@ def cut(spec: str, file: str, max_frame_size: int | None, stats: bool, jobs: int
     printer = Printer(work.output, work.separator)
     condition = printer.condition(options.get_framer(spec))
     if jobs is not None:
-        if work.count is not None or stats:
-            raise click.UsageError("--count and --stats are for one process; framestream stats --jobs counts frames")
+        if stats:
+            raise click.UsageError("--stats is for one process; framestream stats --jobs counts frames")
         _cut_by_several(printer, condition, file, max_frame_size, work, jobs)
         return printer.status
     started = time.monotonic()
@@ -84,9 +84,13 @@ Piece = tuple[list[Any], tuple[int, int], Exception | None]
 """Frames, the offsets of the first byte and of the end if it is one by itself, and the error of one that is bad."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Cutting:
-    """How frames are printed, and when that ends: the options of a command, which the processes of ``--jobs`` get."""
+    """How frames are printed, and when that ends: the options of a command, which the processes of ``--jobs`` get.
+
+    Attributes:
+        count: how many more frames are printed; None: all.
+    """
 
     output: str
     separator: bytes | None
@@ -105,15 +109,15 @@ class Cutting:
 
     def print(self, printer: Printer, pieces: Iterable[Piece], tell: Callable[[Exception], object]) -> None:
         """Print frames and tell errors, until the end of the stream or what these options say."""
-        printed = 0
         try:
             for frames, span, error in pieces:
                 if error is None:
                     printer.write(frames, span)
-                    printed += len(frames)
+                    if self.count is not None:
+                        self.count -= len(frames)
                 else:
                     tell(error)
-                if printed == self.count or (self.on_payload_error == "close" and isinstance(error, PayloadError)):
+                if self.count == 0 or (self.on_payload_error == "close" and isinstance(error, PayloadError)):
                     break
         except FramingError as error:
             tell(error)
@@ -135,6 +139,8 @@ class Cutting:
         pieces = reader.pieces(in_batches=self.in_batches, on_oversize=self.on_oversize)
         placed = ((frames, (reader.place[0], sum(reader.place)), error) for frames, error in pieces)
         self.print(Printer(self.output, self.separator, output), placed, tell)
+        if self.count == 0:
+            reader.error = EOFError("no more frames are wanted")
         return [*told, output.getvalue()]
 
 
@@ -179,6 +185,7 @@ def _cut_by_several(
     from framestream.cli.archives import processed, splits_of  # noqa: PLC0415  # a stream does without
 
     splits = splits_of(file, condition, max_size, _PRINTED)
+    jobs = jobs if work.count is None else 1  # only one process at a time knows how many are left
     for _, printed in processed(splits, work, jobs, file, hidden=sys.stdout.isatty()):
         for piece in printed:
             if isinstance(piece, bytes):

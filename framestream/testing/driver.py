@@ -15,7 +15,7 @@ from random import Random
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from framestream.decoder import FRAME_END, FrameDecoder, OnOversize
-from framestream.errors import FrameTooLarge, FramingError, IncompleteFrame, PayloadError, counted
+from framestream.errors import FrameTooLarge, FramingError, IncompleteFrame, PayloadError, check_choice, counted
 from framestream.framer import NeedMore, ReadCondition, Window
 from framestream.framers.answers import decoder_of
 from framestream.iterate import answers
@@ -197,7 +197,9 @@ def transcript(
 
     Raises:
         FramerContractError: the framer breaks the contract and the decoder noticed.
+        ValueError: there is no such way or policy.
     """
+    check_choice("by", by, WAYS)
     discards: list[tuple[int | None, int, int]] = []
     decoder = FrameDecoder(
         max_frame_size=max_frame_size,

@@ -12,6 +12,7 @@ from framestream import (
     Delimiter,
     Exactly,
     FrameDecoder,
+    IOStream,
     LengthPrefix,
     Line,
     Msgpack,
@@ -21,6 +22,8 @@ from framestream import (
     get_framer,
     iter_frames,
 )
+from framestream.decoder import End, NeedData
+from framestream.framers import Body, Fields, GeneratorFramer
 from framestream.iterate import AsyncFrames
 
 
@@ -62,3 +65,26 @@ def iterators_yield_frames() -> None:
 
 def a_name_gives_a_condition_of_unknown_frames() -> None:
     assert_type(get_framer("line"), ReadCondition[Any])
+
+
+class Pair(GeneratorFramer[tuple[str, int]]):
+    def fields(self) -> Fields[tuple[str, int]]:
+        [number] = yield 1
+        name = yield Line()
+        return name, number
+
+
+class Text(GeneratorFramer[str]):
+    def fields(self) -> Fields[str]:
+        size = yield b":"
+        return Body(int(size), bytes.decode, trailer=b",")
+
+
+def frames_have_the_type_that_the_generator_returns(decoder: FrameDecoder) -> None:
+    assert_type(decoder.next_frame(Pair()), tuple[str, int] | NeedData | End)
+    for text in iter_frames(b"5:hello,", Text()):
+        assert_type(text, str)
+
+
+async def streams_infer_it_too(stream: IOStream) -> None:
+    assert_type(await stream.read(Pair()), tuple[str, int])
