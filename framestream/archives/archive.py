@@ -45,7 +45,7 @@ class Archive(Sequence[Any]):
 
     It needs the index that `make_index` or `framestream index` makes. PyTorch and Hugging Face call this a
     map-style data set; it can be pickled, and each process then reads for itself. Reading a frame reads
-    about 64 KiB; the frames of the last 16 of these blocks are kept.
+    about 64 KiB; the frames of the last 16 of these blocks are kept: copy one before you change it.
 
     Args:
         url: a path, or a URL that fsspec opens.

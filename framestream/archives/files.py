@@ -52,13 +52,7 @@ def open_sources(urls: Url | Iterable[Url], options: Mapping[str, Any] | None = 
     """
     if isinstance(urls, str | bytes | os.PathLike) or not isinstance(urls, Iterable):
         urls = [urls]
-    return [source for url in urls for source in _expanded(_name_of(url), options or {})]
-
-
-def _name_of(url: Url) -> str:
-    if not isinstance(url, str | os.PathLike):
-        raise TypeError(f"a path or URL is of type {type(url).__name__}; it must be str or os.PathLike")
-    return os.fspath(url)
+    return [source for url in urls for source in _expanded(url, options or {})]
 
 
 def open_source(url: Url, options: Mapping[str, Any] | None = None) -> Source:
@@ -74,7 +68,10 @@ def open_source(url: Url, options: Mapping[str, Any] | None = None) -> Source:
     return source
 
 
-def _expanded(url: str, options: Mapping[str, Any]) -> Iterator[Source]:
+def _expanded(given: Url, options: Mapping[str, Any]) -> Iterator[Source]:
+    if not isinstance(given, str | os.PathLike):
+        raise TypeError(f"a path or URL is of type {type(given).__name__}; it must be str or os.PathLike")
+    url = os.fspath(given)
     if is_remote(url):
         is_pattern = glob.has_magic(url.partition("://")[2]) and not url.startswith("http")
         names = remote_names(url, options) if is_pattern else [url]
