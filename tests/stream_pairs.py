@@ -86,6 +86,15 @@ async def until(condition):
         await asyncio.sleep(0 if turn < 1000 else 0.001)
 
 
+async def count_turns(turns, waiting):
+    """Wait for this; meanwhile a list grows by one in every pass of the loop."""
+    task = asyncio.ensure_future(waiting)
+    while not task.done():
+        turns.append(None)
+        await asyncio.sleep(0)
+    await task
+
+
 async def begun(waiting):
     """Return a task that waits for this, and has begun to."""
     task = asyncio.ensure_future(waiting)

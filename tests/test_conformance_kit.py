@@ -307,6 +307,7 @@ EXAMPLES = {"examples": LINES}
         (faulty.SearchesAfterABadFrame(), "many-bad-frames", BAD, "find looks far beyond the frame"),
         (faulty.Picky(), "many-bad-frames", BAD, "None"),
         (faulty.Checked(), "foreign-frames", {}, "it is a ReadCondition, not a Framer"),
+        (faulty.start(faulty.starts_at_any_line_feed), "splits", EXAMPLES, "divided, and each split read alone"),
     ],
 )
 def test_each_check_finds_by_itself(framer: Any, name: str, arguments: dict[str, Any], told: str) -> None:

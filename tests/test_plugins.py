@@ -444,7 +444,8 @@ def test_an_application_requires_plugins_in_versions(installed: Site) -> None:
     installed.install("acme-upto", healthy("upto"), "upto", version="1.4.2")
     installed.install("acme-broken", "import nowhere", "broken")
     installed.install("acme-other", healthy("other"), "other", version="odd")
-    plugins.require("acme-upto", "acme_upto>=1.2,<2", "upto~=1.4", "acme-other")
+    installed.install("acme-early", healthy("early"), "early", version="2.0rc1")
+    plugins.require("acme-upto", "acme_upto>=1.2,<2", "upto~=1.4", "acme-other", "acme-early>=1")
     for requirement, why in {
         "acme-other>=1": "acme-other>=1 is required, acme-other odd is installed",
         "acme-upto>=2": "acme-upto>=2 is required, acme-upto 1.4.2 is installed",

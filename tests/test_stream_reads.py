@@ -23,6 +23,7 @@ from framestream import (
     StreamBusy,
     StreamClosed,
 )
+from framestream.stream import Frames
 from framestream.stream.receiver import READ_AHEAD
 from framestream.testing import Wire, memory_stream_pair
 from framestream.transport import LoopTransport, PipeTransport
@@ -187,6 +188,25 @@ async def test_leaving_a_loop_over_frames_puts_back_what_was_cut_ahead():
             break
     assert b"c\nd" == await server.read_bytes(3)
     assert "" == await server.read(Line())
+
+
+@once
+async def test_one_iterator_gives_frames_that_are_waited_for_and_such_as_are_cut_ahead_in_turns_and_a_subclass_too():
+    class Loud(Frames):
+        async def __anext__(self):
+            return (await super().__anext__()).upper()
+
+    client, server = memory_stream_pair()
+    for frames, change in ((server.frames(Line()), str), (Loud(server, Line()), str.upper)):
+        kind = type(frames)
+        for _ in range(3):
+            for number in (1, 50):
+                waiting = await begun(anext(frames))
+                await client.write(b"".join(b"line %d\n" % index for index in range(number)))
+                lines = [await waiting, *[await anext(frames) for _ in range(number - 1)]]
+                assert [change(f"line {index}") for index in range(number)] == lines
+        await cancelled(await begun(anext(frames)))
+        assert kind is type(frames)
 
 
 @once

@@ -15,6 +15,7 @@ from stream_pairs import (
     by_handler,
     by_iteration,
     by_reads,
+    count_turns,
     joined,
     once,
     passes,
@@ -184,19 +185,15 @@ async def test_a_stream_that_was_read_notices_a_lost_connection_although_nobody_
     (Line(), b"x" * 400 + b"\n", {"max_frame_size": 400, "on_oversize": "discard"}),
 ])  # fmt: skip
 async def test_others_get_their_turn_after_some_receives_while_large_frames_flood_in(framer, wire, options):
-    receives = []
+    receives, turns = [], []
 
     class Counting(Script):
         def receive_into(self, buffer):
-            receives.append(turns)
+            receives.append(len(turns))
             return super().receive_into(buffer)
 
-    turns = 0
     async with IOStream(Counting(wire * 100), read_chunk_size=500, **options) as stream:
-        reading = asyncio.ensure_future(by_reads(stream, framer, print))
-        while not reading.done():
-            turns += 1
-            await asyncio.sleep(0)
+        await count_turns(turns, by_reads(stream, framer, print))
     assert max(map(receives.count, set(receives))) <= 2 * TURN
     assert len(receives) > 50
 
@@ -213,31 +210,25 @@ def clock(monkeypatch):
 @pytest.mark.parametrize("begin", [by_reads, by_iteration, by_batches])
 @pytest.mark.parametrize("size", [1000, 5000, 60_000, MIB])
 async def test_in_bulk_many_receives_share_a_pass_of_the_loop_and_the_transport_is_not_paused(size, begin, clock):
-    frames, turns = [], 0
+    frames, turns = [], []
     async with IOStream(script := Script((size.to_bytes(4, "big") + bytes(size)) * (6 * MIB // size))) as stream:
-        reading = asyncio.ensure_future(begin(stream, LengthPrefix(4), frames.append))
-        while not reading.done():
-            turns += 1
-            await asyncio.sleep(0)
+        await count_turns(turns, begin(stream, LengthPrefix(4), frames.append))
     assert 6 * MIB // size == len(frames)
-    assert 4 * turns < len(script.asked)
+    assert 4 * len(turns) < len(script.asked)
     assert script.changes <= 2
 
 
 @once
 @pytest.mark.parametrize("begin", [by_reads, by_iteration, by_batches, by_handler])
 async def test_a_reader_that_works_long_leaves_others_their_turn_after_what_one_receive_brought(begin, clock):
-    worked, turns = [], 0
+    worked, turns = [], []
 
     def work(_):
         clock[0] += 0.006
-        worked.append(turns)
+        worked.append(len(turns))
 
     async with IOStream(Script((b"x" * (64 * KIB - 1) + b"\n") * 40)) as stream:
-        reading = asyncio.ensure_future(begin(stream, Line(), work))
-        while not reading.done():
-            turns += 1
-            await asyncio.sleep(0)
+        await count_turns(turns, begin(stream, Line(), work))
     assert 40 == len(worked)
     assert max(map(worked.count, set(worked))) <= 2 * 4
 

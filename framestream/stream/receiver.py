@@ -154,14 +154,14 @@ class Receiver:
         waiting: True while it waits to be woken.
         max_buffer_size: the most to buffer for one read, in bytes.
         draining: the stream counts as ended as soon as no bytes are left and no frame has begun.
-        pushes: how often bytes were pushed.
+        pushed: bytes were pushed since the sender took note of that: a new pass of the loop has begun.
     """
 
     # fmt: off
     __slots__ = (
         "_chunk_size", "_in_bulk", "_in_place", "_inline", "_kept", "_missing", "_read_ahead", "_room",
         "_small_chunk_size", "_stream", "_timer", "_turn", "_turn_ends", "decoder", "draining", "end", "kept_read",
-        "max_buffer_size", "pushes", "reader", "state", "transport", "waiting",
+        "max_buffer_size", "pushed", "reader", "state", "transport", "waiting",
     )
     # fmt: on
 
@@ -176,7 +176,7 @@ class Receiver:
         self.kept_read: AwaitedRead | None = None
         self.waiting = False
         self.draining = False
-        self.pushes = 0
+        self.pushed = False
         self._stream = stream
         self._chunk_size = min(settings["read_chunk_size"], KeptBuffer.SIZE)
         self._small_chunk_size = min(self._chunk_size, READ_AHEAD)
@@ -220,7 +220,7 @@ class Receiver:
         """Give the bytes to the decoder, and wake the waiting read if they may be all it needs."""
         if self.end is not None:
             return  # a loop's transport pushes its last bytes when it fails, even if paused
-        self.pushes += 1
+        self.pushed = True
         self._room -= nbytes
         if self._in_place:
             self.decoder.buffer_updated(nbytes)
@@ -272,7 +272,7 @@ class Receiver:
         """Let a read begin, or raise `StreamBusy`."""
         if self.reader is not None:
             raise StreamBusy(self.reader.busy)
-        if self.state is PAUSED and self.pushes and 0 < self.decoder.held < self._read_ahead:
+        if self.state is PAUSED and 0 < self.decoder.held < self._read_ahead:
             self._resume()
         elif self.state is ENDED:
             self._stream.watch_for_end()  # this very read may meet it

@@ -83,8 +83,7 @@ class Sender:
     # fmt: off
     __slots__ = (
         "_at_end_of_pass", "_barrier", "_eof_due", "_max_size", "_most_waiters", "_queue", "_receiver", "_refusal",
-        "_seen_pushes", "_stream", "_timeout", "_timer", "_waiters", "error", "high_water", "low_water", "size",
-        "state", "written",
+        "_stream", "_timeout", "_timer", "_waiters", "error", "high_water", "low_water", "size", "state", "written",
     )
     # fmt: on
 
@@ -98,7 +97,6 @@ class Sender:
         self._refusal: str | None = None  # why nothing more may be written
         self._stream = stream
         self._receiver = receiver
-        self._seen_pushes = 0
         self._max_size: int | None = settings["max_write_buffer_size"]
         self._timeout: float | None = settings["write_timeout"]
         self._timer: asyncio.TimerHandle | None = None
@@ -121,16 +119,22 @@ class Sender:
 
     # Writing
 
-    def write(self, chunks: Sequence[Buffer]) -> bool:
-        """Send, or queue, one chunk or several; return True if nothing is left to send.
+    def write(self, data: Any) -> bool:
+        """Send, or queue, a buffer or several; return True if nothing is left to send.
 
         Raises:
+            TypeError: they are no buffers.
             StreamClosed: nothing more can be written.
             BufferFull: more than the limit would be queued; nothing is written.
         """
+        chunks: Sequence[Buffer]
+        if type(data) is bytes:
+            chunks, size = (data,), len(data)
+        else:
+            chunks = _as_chunks(data)
+            size = sum(map(len, chunks))
         if self._refusal is not None:
             self.check_can_write()
-        size = len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))
         if self._max_size is not None and self.size + size > self._max_size:
             if self.state is SPENT and self.size:
                 self._send()  # a burst in one pass must not fill the buffer for a peer that reads
@@ -140,10 +144,10 @@ class Sender:
         if self.size or not 0 < size <= _MOST_TO_OFFER or self._barrier is not None:
             return self._write_later(chunks, size)
         receiver = self._receiver
-        if receiver.pushes != self._seen_pushes:
+        if receiver.pushed:
             # A push since the last direct send shows a new pass; without one the loop must tell, which costs
             # a request and its answer an extra pass.
-            self._seen_pushes = receiver.pushes
+            receiver.pushed = False
         elif self.state is SPENT:
             return self._write_later(chunks, size)
         else:
@@ -458,7 +462,7 @@ class Flush:
         return self._sender.wait_until_sent(self._position).__await__()
 
 
-def as_chunks(data: Any) -> list[Buffer]:
+def _as_chunks(data: Any) -> list[Buffer]:
     """Return the buffers as chunks of bytes, without copying any that is contiguous."""
     parts: Sequence[Any] = data if isinstance(data, Sequence) and not isinstance(data, _ONE) else [data]
     return [chunk for part in parts if len(chunk := part if isinstance(part, bytes) else _flat(part))]

@@ -36,7 +36,7 @@ from framestream.stream.callbacks import CallbackRead, Callbacks, FrameHandler, 
 from framestream.stream.options import DEFAULTS, StreamOptions, check_options
 from framestream.stream.reads import REST, AwaitedBytes, Batches, FrameBody, PendingRead, WaitingFrames, next_answer
 from framestream.stream.receiver import ENDED, End, EndKind, Receiver
-from framestream.stream.sender import DONE, BytesLike, Sender, as_chunks
+from framestream.stream.sender import DONE, BytesLike, Sender
 from framestream.stream.timeouts import ReadTimeouts, within
 from framestream.transport.base import Transport, is_reset
 
@@ -432,7 +432,7 @@ class IOStream(Generic[F]):
         sender = self.sender
         if callback is not None:
             callback = in_context(callback)  # refuses a wrong one before anything is written
-        is_out = sender.write((data,) if type(data) is bytes else as_chunks(data))
+        is_out = sender.write(data)
         if callback is not None:
             soon = partial(self.callbacks.soon, callback)
             sender.when_sent(lambda lost: None if lost else soon())
@@ -462,7 +462,7 @@ class IOStream(Generic[F]):
             raise
         except SystemExit as error:
             raise FramerContractError("encode raised SystemExit", framer=str(chosen)) from error
-        is_out = self.sender.write((data,) if type(data) is bytes else as_chunks(data))
+        is_out = self.sender.write(data)
         self._frames_sent += 1
         if events.frame_sent is not None:
             events.frame_sent(stream=self, framer=chosen, frame=frame)
@@ -582,7 +582,7 @@ class IOStream(Generic[F]):
         # A client's handshake begins with this record, and no text begins so (RFC 8446, section 5.1).
         # It may have arrived already: the client has had our consent for a while.
         decoder = receiver.decoder
-        if leftover == "refuse" and receiver.pushes and not (server_side and decoder.peek(2) == b"\x16\x03"):
+        if leftover == "refuse" and not (server_side and decoder.peek(2) == b"\x16\x03"):
             try:
                 self._refuse_leftover("the TLS handshake")
             except FramingError as error:
@@ -597,7 +597,7 @@ class IOStream(Generic[F]):
                 await sender.flush()
                 if receiver.end is None:  # otherwise there is no peer to shake hands with
                     receiver.replace_transport(tls)
-                    self._handshake = tls.shake_hands(decoder.take_leftover() if receiver.pushes else b"")
+                    self._handshake = tls.shake_hands(decoder.take_leftover())
                     await self._handshake
             if receiver.end is not None:
                 raise StreamClosed("stream closed during the TLS handshake", real_error=self.error)
