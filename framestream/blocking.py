@@ -92,7 +92,7 @@ def _run(loop: asyncio.AbstractEventLoop, function: Callable[[], Awaitable[T]]) 
     if is_inside:
         raise RuntimeError("a callback cannot wait for a stream, which waits for the callback; use a thread")
     if loop in _loops.values() and loop is not _loops.get(os.getpid()):
-        raise RuntimeError("this was opened before this process was forked, which has no thread for it: open another")
+        raise RuntimeError("this was opened before this process was forked, and no thread runs it here: open another")
     future = asyncio.run_coroutine_threadsafe(call(), loop)
     try:
         return future.result()
