@@ -118,6 +118,19 @@ def test_a_named_framer_is_explained_by_what_it_stands_for(framestream, tmp_path
     assert framestream("--config", "other.toml", "cut", "other", stdin=b"axbx").frames == ["a", "b"]
 
 
+@pytest.mark.parametrize("command", ["new", "cut", "plugins", "plugins check"])
+@pytest.mark.parametrize("written", ["[tool.framestream.framers]\nacme = ", "[tool.framestream]\nframer = 1\n"])
+def test_the_help_of_a_command_needs_no_configuration(framestream, tmp_path, command, written):
+    (tmp_path / "pyproject.toml").write_text(written)
+    for flag in ("--help", "-h"):
+        printed = framestream(*command.split(), flag)
+        assert (0, "") == (printed.status, printed.err)
+        assert printed.out.startswith(f"Usage: framestream {command} ")
+    for config in ((), ("--config", "missing.toml"), ("--config", tmp_path)):
+        assert framestream(*config, "cut", "line", "-h").status == 0
+        assert framestream(*config, "cut", "line").status in (1, 2)
+
+
 # check
 
 CHECKED = """
