@@ -65,6 +65,7 @@ class TLSTransport(Transport):
         truncation_is_end: treat a missing close_notify as an end, for peers known to leave it out.
 
     Raises:
+        TypeError: `context` is no context.
         ValueError: the context checks the host name, and none is given; or one is given on the server's side.
     """
 
@@ -91,6 +92,9 @@ class TLSTransport(Transport):
         server_hostname: str | None = None,
         truncation_is_end: bool = False,
     ) -> None:
+        if not isinstance(context, ssl.SSLContext):
+            made = "such as client_tls() and server_tls(...) make"
+            raise TypeError(f"context is {context!r}; it must be an ssl.SSLContext, {made}")
         # The engine in memory ignores a server's, unlike Python's own TLS sockets.
         if server_side and server_hostname:
             raise ValueError(f"server_hostname is {server_hostname!r}, but only a client expects one of its peer")
