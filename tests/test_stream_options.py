@@ -161,8 +161,7 @@ async def test_an_option_that_no_read_has_is_told_with_what_was_meant_and_nothin
 async def test_what_is_no_tls_context_is_refused_and_nothing_is_done(wrong):
     async with joined("memory") as (stream, peer):
         for side in ({"server_side": True}, {"server_hostname": "x"}):
-            told = "it must be an ssl.SSLContext, such as client_tls.. and server_tls.* make"
-            await raised(TypeError, stream.start_tls, wrong, **side, match=f"context is .*; {told}")
+            await raised(TypeError, stream.start_tls, wrong, **side, match=r"context is .*; pass client_tls\(...\) or ")
         await peer.send("whole", LINE)
         assert "whole" == await stream.read(LINE)
         assert 0 == stream.stats.bytes_sent
