@@ -157,16 +157,6 @@ async def test_an_option_that_no_read_has_is_told_with_what_was_meant_and_nothin
         assert "whole" == await stream.read(LINE)
 
 
-@pytest.mark.parametrize("wrong", ["x", None, True, client_tls])
-async def test_what_is_no_tls_context_is_refused_and_nothing_is_done(wrong):
-    async with joined("memory") as (stream, peer):
-        for side in ({"server_side": True}, {"server_hostname": "x"}):
-            await raised(TypeError, stream.start_tls, wrong, **side, match=r"context is .*; pass client_tls\(...\) or ")
-        await peer.send("whole", LINE)
-        assert "whole" == await stream.read(LINE)
-        assert 0 == stream.stats.bytes_sent
-
-
 NO_TIMES = [float("nan"), float("inf"), 10**400, -1, "3", True]
 # fmt: off
 TIMED = [
