@@ -204,7 +204,6 @@ def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, plac
     ("stats line nosuch", 1, "framestream: nosuch: no such file or directory\n"),
     ("cut line /", 1, "framestream: /: is a directory\n"),
     (f"cut {__file__} line", 2, f"\nhint: {__file__} is a file, not a framer; framestream framers lists those\n"),
-    ("new --update", 1, ".framestream-new.json is not here: --update is for the folder that framestream new wrote\n"),
     ("stats line /", 1, "framestream: /: is a directory; give its files, such as /*\n"),
     ("cut --jobs 2 line nosuch", 1, "framestream: nosuch: no such file or directory\n"),
     ("index -f line nosuch", 1, "framestream: nosuch: no such file or directory\n"),

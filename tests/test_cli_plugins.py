@@ -226,6 +226,15 @@ def test_what_is_no_framer_cannot_be_checked(framestream, attribute, message):
 # plugins
 
 
+def test_a_name_that_two_plugins_claim_is_told_once_and_is_no_fault_of_either_framer(framestream, installed):
+    for name in ("acme-upto", "best-upto"):
+        installed.install(name, healthy("upto"), "upto")
+    printed = framestream("plugins", "check", "best-upto")
+    assert (1, "1 plugin, 1 wrong") == (printed.status, printed.out.splitlines()[-1])
+    assert printed.out.count("is claimed by") == 1
+    assert re.search(r"^  upto: level 1 of 4 .* 0 broken$", printed.out, re.MULTILINE)
+
+
 def test_plugins_are_listed_with_what_is_wrong(framestream, installed):
     assert framestream("plugins").out == "no plugin is installed\n"
     installed.install("acme-upto", UPTO, "upto", version="1.2")
