@@ -36,7 +36,7 @@ from framestream.framer import Framer, ReadCondition
 from framestream.iterate import condition_of
 from framestream.net.connect import ConnectOptions
 from framestream.net.serve import ServeOptions, check_handler
-from framestream.net.sockets import open_stream
+from framestream.net.sockets import on_failure, open_stream
 from framestream.stream.options import StreamOptions
 from framestream.stream.stream import Condition, F, IOStream, ReadBy, ReadLimits, SendFramer, StreamStats, T
 from framestream.transport import PipeTransport, Transport
@@ -66,7 +66,8 @@ def _background() -> asyncio.AbstractEventLoop:
     with _lock:
         if (loop := _loops.get(os.getpid())) is None:
             loop = asyncio.new_event_loop()
-            threading.Thread(target=_run_on, args=[loop], name="framestream", daemon=True).start()
+            with on_failure(loop.close):
+                threading.Thread(target=_run_on, args=[loop], name="framestream", daemon=True).start()
             _loops[os.getpid()] = loop  # only now: without its thread, calls would wait for ever
         return loop
 
@@ -91,7 +92,7 @@ def _run(loop: asyncio.AbstractEventLoop, function: Callable[[], Awaitable[T]]) 
     if is_inside:
         raise RuntimeError("a callback cannot wait for a stream, which waits for the callback; use a thread")
     if loop in _loops.values() and loop is not _loops.get(os.getpid()):
-        raise RuntimeError("this was opened before this process was forked, which has no thread for it: open another")
+        raise RuntimeError("this was opened before this process was forked, and no thread runs it here: open another")
     future = asyncio.run_coroutine_threadsafe(call(), loop)
     try:
         return future.result()

@@ -256,7 +256,8 @@ except RuntimeError as error:
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_in_a_program(name):
     said, program = PROGRAMS[name]
-    command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", IN_PROGRAMS + program]
+    warnings = ["-W", "default:unclosed event loop:ResourceWarning", "-W", "ignore:This process:DeprecationWarning"]
+    command = [sys.executable, *warnings, "-c", IN_PROGRAMS + program]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=20)
     assert (f"{said}\n", "", 0) == (ran.stdout, ran.stderr, ran.returncode)
 

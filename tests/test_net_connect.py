@@ -381,6 +381,19 @@ async def test_a_program_that_reads_no_more_is_heard_to_its_end_and_not_killed(c
     assert 3 == stream.exit_code
 
 
+@pytest.mark.every_loop
+async def test_whether_a_program_or_its_directory_is_missing_is_said(tmp_path):
+    (tmp_path / "file").touch()
+    nowhere = tmp_path / "none"
+    for program, cwd, why in (
+        ("cat", nowhere, f"cannot enter the directory {nowhere}: no such file or directory"),
+        ("cat", os.fsencode(nowhere), f"cannot enter the directory {nowhere}: no such file or directory"),
+        ("cat", f"{tmp_path}/file", f"cannot enter the directory {tmp_path}/file: not a directory"),
+        ("no-such-program", tmp_path, "no such file or directory"),
+    ):
+        await raised(ConnectError, connect_process, [program], cwd=cwd, match=f"^cannot start {program}: {why}$")
+
+
 async def test_a_program_has_a_name_arguments_a_directory_an_environment_and_an_end(tmp_path):
     assert "$HOME * ;" == await hear("exec:echo '$HOME' * ;")  # no shell looks at them
     with open(tmp_path / "messages", "w+b") as messages:

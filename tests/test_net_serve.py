@@ -171,6 +171,7 @@ async def test_what_makes_no_sense_is_refused_before_anybody_is_reached(monkeypa
             AddressError,
             "'x..y' in server_hostname='x..y' is not a h",
         ),
+        (connect("tls://localhost:1", server_hostname=5), TypeError, "server_hostname is 5; it must be a host name"),
         (
             connect("tcp://localhost:1", server_hostname="localhost"),
             AddressError,
@@ -364,6 +365,25 @@ async def test_whose_fault_it_is_that_a_connection_ends_is_counted_and_told(hand
         assert told in record.getMessage()
         assert (address, server.url, fault == PEER) == (record.peer, record.server, record.exc_info is None)
         assert is_lost == (record.levelno < logging.WARNING)
+
+
+async def test_a_reset_by_a_client_that_takes_no_answer_is_its_own_fault(caplog):
+    caplog.set_level(logging.INFO, "framestream.server")
+
+    async def talk(stream):
+        await stream.read(LINE)
+        while True:
+            await stream.write(bytes(1 << 16))
+
+    async with await serve(talk, HERE, max_frame_size=1000) as server:
+        with raw_client(server) as client:
+            client.sendall(b"it\nunread" + bytes(1 << 19))
+            await until(lambda: server.stats.bytes_unsent)
+            reset_on_close(client)
+        await until(lambda: not server.stats.open)
+        assert (PEER, 1) == ((server.stats.peer_failures, server.stats.handler_failures), server.stats.lost)
+    [record] = [record for record in caplog.records if record.name == "framestream.server"]
+    assert ": connection ended: " in record.getMessage()
 
 
 class Wordless(Exception):

@@ -1,16 +1,18 @@
 """TLS of a stream: handshake, verification, half-close, truncation, start in the middle of a stream."""
 
 import asyncio
+import hmac
 import os
 import socket
 import ssl
+import struct
 from contextlib import suppress
 
 import pytest
 from certificates import certificates
 from stream_pairs import begun, cancelled, joined, once, passes, raised, reset
 
-from framestream import FramingError, Line, StreamBusy, StreamClosed, StreamTimeout
+from framestream import FramingError, IOStream, Line, StreamBusy, StreamClosed, StreamTimeout
 from framestream.testing import Wire, memory_stream_pair
 from framestream.testing.memory import MemoryTransport
 
@@ -59,6 +61,8 @@ async def test_the_bytes_may_travel_in_any_way(wire):
 async def test_a_wrong_certificate_fails_and_closes_both_and_the_peer_is_told_why():
     async with joined("unix") as (client, server):
         await raised(ValueError, client.start_tls, certificates().client(), match="pass server_hostname")
+        no_name = {"server_hostname": 5, "match": "server_hostname is 5; it must be a host name"}
+        await raised(TypeError, client.start_tls, certificates().client(), **no_name)
         misplaced = {"server_hostname": "localhost", "match": "only a client expects one of its peer"}
         await raised(ValueError, answer_tls, server, **misplaced)
         failed, refused = await shake_hands(client, server, server_hostname="elsewhere.example")
@@ -239,3 +243,68 @@ async def test_no_handshake_is_waited_for_after_the_peer_has_ended_its_half():
         await server.start_tls(certificates().client(), server_hostname="localhost", timeout=None)
     assert server.closed()
     client.close()
+
+
+class Unencrypted:
+    """A client of TLS 1.2 that only authenticates, so that tests can make records by hand (RFC 5246 6.2.3.1)."""
+
+    CIPHERS = "ECDHE-ECDSA-NULL-SHA:@SECLEVEL=0"
+
+    async def shake_hands(self, sock, keys):
+        context, loop = certificates().client(), asyncio.get_running_loop()
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(self.CIPHERS)
+        context.keylog_filename = str(keys)
+        received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(received, sent, server_hostname="localhost")
+        answers = []
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                await loop.sock_sendall(sock, sent.read())
+                answers.append(await loop.sock_recv(sock, 1 << 16))
+                received.write(answers[-1])
+        client_random, secret = map(bytes.fromhex, keys.read_text().split()[-2:])
+        seed = b"key expansion" + answers[0][11:43] + client_random
+        self._key = self._mac(secret, self._mac(secret, seed, "sha256") + seed, "sha256")[:20]
+        self._sequence = 1  # after that of its Finished
+
+    @staticmethod
+    def _mac(key, data, digest="sha1"):
+        return hmac.digest(key, data, digest)
+
+    def record(self, kind, data):
+        number = self._sequence.to_bytes(8)
+        self._sequence += 1
+        mac = self._mac(self._key, number + struct.pack(">BHH", kind, 0x303, len(data)) + data)
+        return struct.pack(">BHH", kind, 0x303, len(data) + len(mac)) + data + mac
+
+
+async def test_a_peer_that_asks_for_refusals_and_takes_none_is_read_no_further(tmp_path):
+    """OpenSSL answers every attempt to renegotiate with an alert, and in memory nothing ever refuses to hold it."""
+    ours, theirs = socket.socketpair()
+    with ours:
+        ours.setblocking(False)
+        client, server = Unencrypted(), IOStream(theirs)
+        context = certificates().server()
+        context.set_ciphers(client.CIPHERS)
+        await asyncio.gather(client.shake_hands(ours, tmp_path / "keys"), server.start_tls(context, server_side=True))
+        reading = asyncio.ensure_future(server.read(Line()))
+        unsent = b""
+        for _ in range(200):  # 5 MB
+            unsent = unsent or b"".join(client.record(22, b"\x01\0\0\0") for _ in range(1000))
+            with suppress(BlockingIOError):
+                unsent = unsent[ours.send(unsent) :]
+            await passes(10)
+        assert unsent, "it has read everything"
+        unsent += client.record(23, b"after that\n")
+        while not reading.done():
+            with suppress(BlockingIOError):
+                ours.recv(1 << 16)
+            with suppress(BlockingIOError):
+                unsent = unsent[ours.send(unsent) :]
+            await passes()
+        assert "after that" == await reading
+        server.close()

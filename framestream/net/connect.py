@@ -106,6 +106,8 @@ async def connect(
         tls = default_client_tls()
     elif not isinstance(tls, ssl.SSLContext | None):
         raise TypeError(f"tls is {tls!r}; it must be a context, or True for the platform's defaults")
+    if not isinstance(server_hostname, str | None):
+        raise TypeError(f"server_hostname is {server_hostname!r}; it must be a host name")
     host = getattr(endpoint, "host", None) if server_hostname is None else server_hostname
     if host:
         try:

@@ -446,6 +446,8 @@ def failed_at(stream: IOStream, error: BaseException) -> bool:
     if isinstance(error, StreamTimeout):
         return error.peer in ("", stream.peer)
     cause = getattr(error, "real_error", None)
+    if cause is not None and cause is stream.sender.error:
+        return True  # the peer takes no more, and what it has sent is not read yet
     return stream.closed() or (end is not None and cause in (None, end.error))
 
 

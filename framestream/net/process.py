@@ -221,7 +221,7 @@ async def connect_process(
 
     Raises:
         ValueError: `argv` is not a list, or empty.
-        ConnectError: the program cannot be started.
+        ConnectError: the program cannot be started, or not in `cwd`; says which.
     """
     if stderr == PIPE:
         raise ValueError("stderr=PIPE would never be read; pass a file or subprocess.DEVNULL")
@@ -244,10 +244,21 @@ async def connect_process(
         else:
             transport = OurPipes(*await _start_on_pipes(start), program)
     except OSError as error:
-        why = f"cannot start {name}: {describe_os_error(error)}"
+        why = f"cannot start {name}: {_fault_of_directory(cwd) or describe_os_error(error)}"
         raise ConnectError(why, url=name, attempts=((name, error),)) from error
     with on_failure(transport.close):
         return ProcessStream(transport, program, **stream_options)
+
+
+def _fault_of_directory(cwd: str | os.PathLike[str] | None) -> str:
+    """Say why no program can run in this directory; nothing if one can. The error is the same for both."""
+    if cwd is not None:
+        directory = os.fsdecode(cwd)
+        try:
+            os.stat(os.path.join(directory, os.curdir))  # this needs what entering it needs
+        except OSError as error:
+            return f"cannot enter the directory {directory}: {describe_os_error(error)}"
+    return ""
 
 
 async def _start_on_pipes(start: Callable[[int, int], Awaitable[object]]) -> tuple[int, int]:

@@ -12,6 +12,7 @@ the sink reads, and the end was not pushed    yes
 the sink writes, and the engine must hear     yes
 the sink writes, otherwise                              yes
 ciphertext was not taken                                yes
+so much of it that only alerts can be it      no
 ============================================  ========  ========
 """
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 _CHUNK: Final = 1 << 17
 # Encrypted at a time: this much plaintext is committed before the transport below takes any of it.
 _MOST_TO_ENCRYPT: Final = 1 << 16
+# Ciphertext, after what the transport below has not taken, above which nothing more is read: more than what is
+# committed, so this much comes only of alerts.
+_MOST_OF_ENGINE: Final = 1 << 17
 
 
 class _Ciphertext(threading.local):
@@ -66,6 +70,7 @@ class TLSTransport(Transport):
 
     Raises:
         ValueError: the context checks the host name, and none is given; or one is given on the server's side.
+        TypeError: the host name is no text.
     """
 
     # Without slots an echo is a sixteenth dearer ("tls-echo-64" in benchmarks/).
@@ -91,6 +96,8 @@ class TLSTransport(Transport):
         server_hostname: str | None = None,
         truncation_is_end: bool = False,
     ) -> None:
+        if not isinstance(server_hostname, str | bytes | None):
+            raise TypeError(f"server_hostname is {server_hostname!r}; it must be a host name")
         # The engine in memory ignores a server's, unlike Python's own TLS sockets.
         if server_side and server_hostname:
             raise ValueError(f"server_hostname is {server_hostname!r}, but only a client expects one of its peer")
@@ -223,6 +230,8 @@ class TLSTransport(Transport):
         if self._shaking is not None:
             return False
         if not self._push():
+            if self._is_flooded():
+                return False
             self._held = True  # so that bytes arriving now are pushed once, by us
             self._inner.receive_now()
             self._held = False
@@ -338,11 +347,19 @@ class TLSTransport(Transport):
     def _update(self) -> None:
         """Ask the transport below for what this one needs; see the table above."""
         must_hear = self._writing and self._must_hear
-        if self._shaking is not None or must_hear or (self._reading and not self._over):
+        wants_to_hear = self._shaking is not None or must_hear or (self._reading and not self._over)
+        if wants_to_hear and not self._is_flooded():
             self._inner.resume_reading()
         else:
             self._inner.pause_reading()
         self._inner.watch_writing(bool(self._unsent) or (self._writing and not must_hear))
+
+    def _is_flooded(self) -> bool:
+        """Tell whether the peer takes none of the alerts that it provokes, one for each attempt to renegotiate.
+
+        Where data waits to be sent, this is more than can wait at a time.
+        """
+        return bool(self._unsent) and self._outgoing.pending > _MOST_OF_ENGINE
 
     # The end
 
