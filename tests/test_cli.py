@@ -328,7 +328,8 @@ def imported():
 run(["--help"])
 assert not {"registry", "cli.cut", "cli.options"} & imported(), imported()
 run(["cut", "line", sys.argv[1]])
-assert not {"net", "stream", "transport", "testing", "cli.connect", "cli.plugins"} & imported(), imported()
+others = {"net", "stream", "transport", "testing", "archives", "cli.connect", "cli.plugins"}
+assert not others & imported(), imported()
 assert not {"asyncio", "ssl", "socket", "msgpack"} & imported(), imported()
 from framestream.cli import connect, new, plugins, serve
 from framestream.net import workers

@@ -1,10 +1,17 @@
 """``framestream cut --jobs``, ``stats``, ``index`` and ``repair``."""
 
+import bz2
+import gzip
+import json
+import lzma
 import os
+import sys
 import tracemalloc
+import zlib
 
 import command_line
 import pytest
+from cutting import growth_below
 
 from framestream import PayloadError
 from framestream.archives import Archive, InMemory, Reader, divide
@@ -76,6 +83,96 @@ def test_bad_frames_wait_for_their_turn_without_tracebacks():
         tracemalloc.stop()
     assert bad == sum(isinstance(piece, PayloadError) for piece in done)
     assert held < 1500 * bad
+
+
+# Compressed files: the same with and without --jobs
+
+
+def other(module):
+    """Return a function that compresses, of a module that need not be there."""
+    return lambda data: pytest.importorskip(module).compress(data)
+
+
+zstd = other("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+COMPRESSED = {
+    ".gz": gzip.compress,
+    ".BGZ": lambda data: gzip.compress(data[:9]) + gzip.compress(data[9:]) + bytes(20),
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".lz4": other("lz4.frame"),
+    ".zst": zstd,
+    ".zstd": zstd,
+}
+
+
+@pytest.mark.parametrize("options", ["", "--output text", "--count 2"])
+@pytest.mark.parametrize("ending", COMPRESSED)
+def test_a_compressed_file_is_decompressed_with_and_without_jobs(framestream, tmp_path, ending, options):
+    path = tmp_path / f"file{ending}"
+    path.write_bytes(COMPRESSED[ending](PREFIXES))
+    framing = ("length-prefix:2", *options.split())
+    (tmp_path / "file").write_bytes(PREFIXES)
+    as_it_is = framestream("cut", *framing, "file")
+    one, several = (framestream("cut", *framing, path.name, *jobs) for jobs in ([], ["--jobs", "2"]))
+    assert as_it_is.raw == one.raw == several.raw
+    assert as_it_is.err.replace("file", path.name) == one.err
+    assert one.err in several.err  # which may warn that the file cannot be divided
+    assert as_it_is.status == one.status == several.status
+
+
+UNREADABLE = {
+    "no.gz": (b"no gzip\n", 0),
+    "torn.gz": (gzip.compress(b"one\ntwo\n")[:-5], 2),
+    "more.gz": (gzip.compress(b"one\n") + b"more", 1),
+    "no.bz2": (b"no bzip2", 0),
+    "torn.xz": (lzma.compress(b"one\n")[:-1], 1),
+    "x.lz4": (b"lz4", 0),
+    "nosuch.gz": (None, 0),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_cannot_be_decompressed_is_told_the_same_after_the_frames_before_it(
+    framestream, tmp_path, monkeypatch, name
+):
+    content, frames = UNREADABLE[name]
+    monkeypatch.setitem(sys.modules, "lz4.frame", None)
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    one, several = (framestream("cut", "line", name, "-o", "text", *jobs) for jobs in ([], ["--jobs", "2"]))
+    assert (1, one.err) == (one.status, several.err)
+    assert f"framestream: {name}: " in one.err
+    assert (several.status, several.raw) == (1, b"")
+    assert one.raw == b"one\ntwo\n"[: 4 * frames]
+
+
+def test_standard_input_is_not_decompressed(framestream, tmp_path):
+    (tmp_path / "x.gz").write_bytes(packed := gzip.compress(b"one\n"))
+    printed = framestream("cut", "until-close", "-o", "raw", stdin=os.open("x.gz", os.O_RDONLY))
+    assert (0, packed, "") == printed
+
+
+def test_what_decompresses_to_much_is_cut_in_pieces(framestream, tmp_path):
+    (tmp_path / "x.gz").write_bytes(gzip.compress(bytes(64 << 20)))
+    with growth_below(4 << 20):
+        printed = framestream("cut", "delimiter:;", "x.gz", "--on-oversize", "discard", "--stats")
+    assert f"received        {64 << 20}\n" in printed.err
+
+
+def test_frames_of_a_compressed_pipe_appear_as_they_arrive(tmp_path):
+    path = tmp_path / "pipe.gz"
+    os.mkfifo(path)
+    packing = zlib.compressobj(wbits=31)
+    with command_line.start("cut", "line", path) as process, path.open("wb", buffering=0) as pipe:
+        for word in ("one", "two"):
+            pipe.write(packing.compress(f"{word}\n".encode()) + packing.flush(zlib.Z_SYNC_FLUSH))
+            assert json.loads(process.stdout.readline())["frame"] == word
+        pipe.write(packing.flush())
+        pipe.close()
+        assert (b"", b"", 0) == (*process.communicate(timeout=10), process.returncode)
+
+
+# Mistakes, and the other commands
 
 
 @pytest.mark.parametrize(("command", "reason"), [

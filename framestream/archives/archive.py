@@ -12,7 +12,8 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any, Final, NamedTuple, overload
 
-from framestream.archives.files import Url, kind_of, open_source
+from framestream._compression import kind_of
+from framestream.archives.files import Url, open_source
 from framestream.archives.index import Index, Marks
 from framestream.archives.source import (
     INDEX,

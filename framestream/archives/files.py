@@ -10,35 +10,18 @@ from __future__ import annotations
 import glob
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from pkgutil import resolve_name
 from typing import Any, Final, TypeAlias
 
+from framestream._compression import decompressed, kind_of
 from framestream.archives.index import Index
-from framestream.archives.source import CHUNK, INDEX, Source, is_remote, local_path, remote_names, stored_file
-from framestream.errors import ArchiveError, describe_error
+from framestream.archives.source import INDEX, Source, is_remote, local_path, remote_names, stored_file
+from framestream.errors import ArchiveError
 
 Url: TypeAlias = str | os.PathLike[str]
 
-_KINDS: Final = {
-    ".gz": "gzip", ".bgz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".lz4": "lz4", ".zst": "zstd", ".zstd": "zstd",
-}  # fmt: skip
-_DECOMPRESSORS: Final = {
-    "gzip": ("zlib:decompressobj",),
-    "bzip2": ("bz2:BZ2Decompressor",),
-    "xz": ("lzma:LZMADecompressor",),
-    "lz4": ("lz4.frame:LZ4FrameDecompressor",),
-    "zstd": ("compression.zstd:ZstdDecompressor", "backports.zstd:ZstdDecompressor"),
-}
-# The header of an xz file may ask for gigabytes; that of ``xz -9`` asks for 65 MiB.
-_OPTIONS: Final = {"gzip": {"wbits": 31}, "xz": {"memlimit": 1 << 28}}
-_PACKAGES: Final = {"zstd": '"framestream[archives]"'}
 _BETWEEN_PLACES: Final = 1 << 20  # decompressed bytes
-# What is given to a decompressor at once: it copies what it leaves, and may stop after a few bytes.
-_BITE: Final = 1 << 13
 
 
 def open_sources(urls: Url | Iterable[Url], options: Mapping[str, Any] | None = None) -> list[Source]:
@@ -87,11 +70,6 @@ def _expanded(given: Url, options: Mapping[str, Any]) -> Iterator[Source]:
         yield stored if kind is None else Compressed.of(stored, kind)
 
 
-def kind_of(name: str) -> str | None:
-    """Return the compression that a file name stands for."""
-    return _KINDS.get(os.path.splitext(name)[1].lower())
-
-
 @dataclass(frozen=True)
 class Compressed(Source):
     """The contents of a compressed file. Offsets are those of the decompressed bytes.
@@ -125,7 +103,7 @@ class Compressed(Source):
             return known
         places: list[tuple[int, int]] = []
         size, before = 0, -1
-        for place, data in _decompressed(stored, kind, 0):
+        for place, data in decompressed(stored.chunks(0), kind, stored.url):
             is_new = place != before
             if is_new and (not places or size - places[-1][1] >= _BETWEEN_PLACES):
                 places.append((place, size))
@@ -150,7 +128,7 @@ class Compressed(Source):
         from_place, at = self.places[bisect_right(self.places, start, key=lambda place: place[1]) - 1]
         if start >= end:
             return
-        for _, data in _decompressed(self.file, self.kind, from_place):
+        for _, data in decompressed(self.file.chunks(from_place), self.kind, self.url, from_place):
             piece = data[max(start - at, 0) : end - at]
             at += len(data)
             if piece:
@@ -160,48 +138,3 @@ class Compressed(Source):
         if at < end or at > end == self.size:
             how = "less" if at < end else "more"
             raise ArchiveError(f"it holds {how} than when it was planned; plan again", url=self.url)
-
-
-def _decompressed(stored: Source, kind: str, start: int) -> Iterator[tuple[int, bytes]]:
-    """Yield pieces of a file's contents, each with the place of its member."""
-    make = _maker(kind, stored)
-    place = end = start
-    member: Any = None
-    for bite in _bites(stored.chunks(start)):
-        end += len(bite)
-        data = bite
-        while True:
-            if member is None:
-                if kind in ("gzip", "xz") and end > start + len(data):
-                    data = data.lstrip(b"\0")  # tapes, and streams of xz, are filled up with zeros
-                if not data:
-                    break
-                member, place = make(), end - len(data)
-            try:
-                piece = member.decompress(data, CHUNK)
-            except Exception as error:
-                reason = f"it is no {kind} file, or damaged: {describe_error(error)}"
-                raise ArchiveError(reason, url=stored.url, offset=place) from error
-            if piece:
-                yield place, piece
-            if member.eof:
-                data, member = member.unused_data, None
-                continue
-            data = member.unconsumed_tail if kind == "gzip" else b""  # others keep it inside
-            if not data and len(piece) < CHUNK:
-                break
-    if member is not None:
-        raise ArchiveError(f"it ends inside a {kind} member", url=stored.url, offset=place)
-
-
-def _bites(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    return (chunk[at : at + _BITE] for chunk in chunks for at in range(0, len(chunk), _BITE))
-
-
-def _maker(kind: str, stored: Source) -> Callable[[], Any]:
-    """Return what makes the decompressor of one member."""
-    for name in _DECOMPRESSORS[kind]:
-        with suppress(ImportError):
-            return partial(resolve_name(name), **_OPTIONS.get(kind, {}))
-    reason = f"it is compressed by {kind}, which needs: pip install {_PACKAGES.get(kind, kind)}"
-    raise ArchiveError(reason, url=stored.url)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from framestream import FrameDecoder, FrameTooLarge, FramingError, PayloadError
+from framestream._compression import decompressed, kind_of
 from framestream.cli import options
 from framestream.cli.output import Printer
 from framestream.decoder import OnOversize
@@ -43,8 +44,8 @@ def cut(spec: str, file: str, max_frame_size: int | None, stats: bool, jobs: int
 
     FILE is a path, - for standard input (the default), or a recording that comes with framestream:
     sample:redis, sample:dns. Frames are printed as they arrive. SPEC is a framer with its options;
-    "framestream framers" lists them. With --jobs, FILE is a path, or a URL such as s3://bucket/key if fsspec
-    is installed.
+    "framestream framers" lists them. A file whose name ends with .gz, .bz2, .xz, .lz4 or .zst is decompressed.
+    With --jobs, FILE is a path, or a URL such as s3://bucket/key if fsspec is installed.
 
     The exit status is 1 if a frame is bad or too large, or the stream is malformed or ends inside a frame,
     after everything before that place has been printed. Frames that are discarded or truncated are reported.
@@ -70,6 +71,8 @@ def cut(spec: str, file: str, max_frame_size: int | None, stats: bool, jobs: int
         decoder = FrameDecoder(on_oversize=work.on_oversize, on_discard=partial(printer.complain, name))
         ask: Any = decoder.next_batch if work.in_batches else decoder.next_frame
         chunks = _chunks(source, name)
+        if (kind := kind_of(file)) is not None:
+            chunks = (data for _, data in decompressed(chunks, kind, name))
         pieces = _pieces(decoder, partial(ask, condition, max_size=max_frame_size), chunks, work.in_batches)
         try:
             work.print(printer, pieces, partial(printer.complain, name))

@@ -558,6 +558,7 @@ class IOStream(Generic[F]):
         Raises:
             ValueError: the context checks the host name and `server_hostname` is missing, or it is given on
                 the server's side, or `timeout` is not a time, or `leftover` is no such word; nothing is done.
+            TypeError: `context` is not an ``ssl.SSLContext``, or `server_hostname` is not text; nothing is done.
             StreamBusy: a read is under way; nothing is done.
             FramingError: plaintext was received before the handshake. An attacker may have inserted it, so
                 it is refused and the stream is closed.

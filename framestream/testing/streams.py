@@ -14,6 +14,7 @@ from framestream.errors import (
     FramingError,
     IncompleteFrame,
     PayloadError,
+    PluginError,
     SpecError,
     counted,
 )
@@ -130,6 +131,10 @@ def check_spec_string(suite: Suite) -> None:
         again = get_framer(text)
     except SpecError as error:
         raise Untried(f"{text!r} cannot be parsed here: {error}") from error
+    except PluginError as error:
+        if error.plugin or error.__cause__:
+            raise
+        raise Untried(str(error)) from error  # two plugins claim its name, which is the fault of neither framer
     if again != framer:
         raise ConformanceError(
             "its string does not make it again",
