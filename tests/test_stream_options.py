@@ -75,8 +75,6 @@ async def test_a_value_without_meaning_is_refused_before_anybody_is_reached():
             await serve(print, "tcp://127.0.0.1:0", **{name: value})
     with pytest.raises(TypeError, match=r"tls is True; pass server_tls\(\.\.\.\), or a function that makes"):
         await serve(print, "tls://127.0.0.1:0", tls=True)
-    with pytest.raises(ValueError, match=r"tls is a context for clients; pass server_tls\(\.\.\.\)"):
-        await serve(print, "tls://127.0.0.1:0", tls=client_tls())
 
 
 def test_the_low_mark_lies_below_the_high_one_and_every_default_has_a_meaning():
