@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from array import array
 from contextlib import suppress
 
@@ -254,6 +255,33 @@ def test_frames_are_printed_with_the_client_that_a_load_balancer_names(framestre
         assert b'{"peer":"192.0.2.7:56324","offset":28,"size":6,"frame":"hello"}\n' == ran.raw
         ran = framestream("serve", "tcp://127.0.0.1:0", *options[:4])
         assert (2, True) == (ran.status, "no network is trusted" in ran.err)
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_connections_that_end_badly_are_told_once_and_counted(tmp_path, workers):
+    admin = tmp_path / "admin"
+    options = ["-f", "length-prefix:1", "--exec", "false", "--admin", f"unix:{admin}", "--workers", workers]
+    failed = ["peer failures       1", "handler failures    1", "open                0"]
+
+    def page():
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(admin))
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return received(client).decode().splitlines()
+
+    with start("serve", "tcp://127.0.0.1:0", *options) as server:
+        url = listening(server)
+        server.stderr.readline()
+        for question in (b"\1a", b"\2a"):
+            assert b"" == ask(port(url), question)
+        while not {*failed} <= {*page()}:
+            time.sleep(0.01)
+        server.send_signal(signal.SIGTERM)
+        told = server.stderr.read().decode().splitlines()
+        assert 0 == server.wait(30)
+    assert [True, True, False] == [line.startswith("framestream: 127.0.0.1:") for line in told], told
+    assert told[0].endswith(": false ended with exit status 1")
+    assert "stream ended inside a frame: 2 of 3 bytes" in told[1]
 
 
 @pytest.mark.parametrize(("spec", "question", "command", "complaint"), [

@@ -118,6 +118,19 @@ def test_a_named_framer_is_explained_by_what_it_stands_for(framestream, tmp_path
     assert framestream("--config", "other.toml", "cut", "other", stdin=b"axbx").frames == ["a", "b"]
 
 
+@pytest.mark.parametrize("command", ["new", "cut", "plugins", "plugins check"])
+@pytest.mark.parametrize("written", ["[tool.framestream.framers]\nacme = ", "[tool.framestream]\nframer = 1\n"])
+def test_the_help_of_a_command_needs_no_configuration(framestream, tmp_path, command, written):
+    (tmp_path / "pyproject.toml").write_text(written)
+    for flag in ("--help", "-h"):
+        printed = framestream(*command.split(), flag)
+        assert (0, "") == (printed.status, printed.err)
+        assert printed.out.startswith(f"Usage: framestream {command} ")
+    for config in ((), ("--config", "missing.toml"), ("--config", tmp_path)):
+        assert framestream(*config, "cut", "line", "-h").status == 0
+        assert framestream(*config, "cut", "line").status in (1, 2)
+
+
 # check
 
 CHECKED = """
@@ -211,6 +224,15 @@ def test_what_is_no_framer_cannot_be_checked(framestream, attribute, message):
 
 
 # plugins
+
+
+def test_a_name_that_two_plugins_claim_is_told_once_and_is_no_fault_of_either_framer(framestream, installed):
+    for name in ("acme-upto", "best-upto"):
+        installed.install(name, healthy("upto"), "upto")
+    printed = framestream("plugins", "check", "best-upto")
+    assert (1, "1 plugin, 1 wrong") == (printed.status, printed.out.splitlines()[-1])
+    assert printed.out.count("is claimed by") == 1
+    assert re.search(r"^  upto: level 1 of 4 .* 0 broken$", printed.out, re.MULTILINE)
 
 
 def test_plugins_are_listed_with_what_is_wrong(framestream, installed):

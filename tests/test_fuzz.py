@@ -127,6 +127,23 @@ def test_fuzzing_stops_when_the_time_is_over() -> None:
     assert str(fuzz_framer(faulty.Lines(), [b"a\r\n"], seconds=0)).startswith("Lines(): 0 streams (0 per second)")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error", "told"),
+    [
+        ({"seeds": []}, ValueError, "seeds is empty; there must be a stream to start from"),
+        ({"seeds": b"ab"}, TypeError, "seeds: 97 is not bytes"),
+        ({"seeds": ["ab"]}, TypeError, "seeds: 'ab' is not bytes"),
+        ({"iterations": 0}, ValueError, "iterations is 0; it must be a whole number, 1 or more"),
+        ({"iterations": 1.5}, ValueError, "iterations is 1.5; it must be a whole number"),
+        ({"seconds": -1}, ValueError, "seconds is -1; it must be a number of seconds, 0 or more"),
+        ({"seconds": float("nan")}, ValueError, "seconds is nan; it must be a number of seconds"),
+    ],
+)
+def test_fuzzing_with_nothing_to_try_is_refused(arguments: Any, error: type[Exception], told: str) -> None:
+    with pytest.raises(error, match=told):
+        fuzz_framer(faulty.Lines(), **{"seeds": [b"one\r\n"], **arguments})
+
+
 def test_the_same_seed_tries_the_same_streams() -> None:
     reports = [fuzz_framer(faulty.Lines(), [b"a\r\nb"], iterations=60, seed=seed) for seed in (1, 1, 2)]
     assert reports[0].seen == reports[1].seen != reports[2].seen
@@ -136,6 +153,7 @@ def test_the_command_reports_what_it_finds(tmp_path: Any, capsys: pytest.Capture
     for arguments, told in (
         (["no-such-framer"], "no framer named 'no-such-framer'"),
         (["line", "--iterations", "0"], "--iterations is 0; it must be a whole number, 1 or more"),
+        (["line", "--seconds", "-1"], "--seconds is -1.0; it must be a number of seconds, 0 or more"),
         (["line", "--seeds", str(tmp_path / "none")], "No such file or directory"),
     ):
         assert main(arguments) == 2

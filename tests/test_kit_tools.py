@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import faulty_framers as faulty
 import pytest
 
-from framestream import Delimiter, Exactly, FramingError, IncompleteFrame, Line, Msgpack, ReadCondition, UntilClose
-from framestream.testing import ConformanceError, Event, Transcript, Wire, chunkings, compare_speed, transcript
+from framestream import (
+    Delimiter,
+    Exactly,
+    FramingError,
+    IncompleteFrame,
+    Line,
+    Msgpack,
+    ReadCondition,
+    UntilClose,
+    Window,
+)
+from framestream.testing import (
+    ConformanceError,
+    Event,
+    Transcript,
+    Wire,
+    check_framer,
+    chunkings,
+    compare_speed,
+    conformance_checks,
+    transcript,
+)
 from framestream.testing.driver import hold_alike, same_frame
 from framestream.testing.memory import MemoryWire
 from framestream.testing.suite import Suite
@@ -36,10 +57,46 @@ def test_what_is_derived_from_an_example_grows_with_its_bytes_and_not_with_their
     suite.reading(example)
     tracemalloc.start()
     try:
-        assert max(map(len, suite.situations())) == len(example)
+        assert 20 < max(map(len, suite.situations())) < 200
         assert tracemalloc.get_traced_memory()[1] < 200 * len(example)
     finally:
         tracemalloc.stop()
+
+
+def test_a_long_example_is_tried_whole_and_what_takes_many_readings_on_parts_of_it() -> None:
+    questions = 0
+
+    class Counting(faulty.Lines):
+        def find(self, window: Window) -> Any:
+            nonlocal questions
+            questions += 1
+            return super().find(window)
+
+    frames = [b"ab"] * 1000 + [b""] + [b"ab"] * 1000 + [b"odd one"] + [b"ab"] * 1000
+    example = b"".join(frame + b"\r\n" for frame in frames)
+    suite = Suite(Counting(), examples={example: frames})
+    parts = suite.parts_of(example)
+    assert parts[0] == example[:12]
+    assert parts[-1] == example[-12:]
+    assert any(b"\r\n\r\n" in part for part in parts)
+    assert any(b"\r\nodd one\r\n" in part for part in parts)
+    assert sum(map(len, parts)) < 200
+    for check in conformance_checks(Counting(), examples={example: frames}):
+        questions = 0
+        check.run()
+        assert questions < 8 * len(example), check.name
+
+
+def test_a_defect_deep_in_a_long_example_is_found_as_well() -> None:
+    class Slips(faulty.Lines):
+        def split(self, window: Window) -> Any:
+            frames, rest = super().split(window)
+            return [frame.replace(b"odd", b"even") for frame in frames], rest
+
+    frames = [b"ab"] * 700 + [b"odd"] + [b"abcdef"] * 700
+    example = b"".join(frame + b"\r\n" for frame in frames)
+    with pytest.raises(ConformanceError, match="split disagrees with find"):
+        check_framer(Slips(), examples={example: frames})
 
 
 def test_a_receive_of_no_bytes_blocks_and_is_no_end() -> None:
@@ -52,6 +109,16 @@ def test_a_receive_of_no_bytes_blocks_and_is_no_end() -> None:
             wire.receive(100)
         received.append(wire.receive(100))
     assert (received, wire.receive(100)) == ([b"ab", b"c"], b"")
+
+
+@pytest.mark.parametrize("name", ["chunks", "takes", "capacity", "end"])
+def test_a_wire_refuses_what_is_not_a_number_of_bytes(name: str) -> None:
+    usual: Any = Wire(capacity=0, end=0, chunks=[0, 1], takes=(0, 1))
+    replace(usual, **{name: ()} if name in ("chunks", "takes") else {name: None})
+    for size in (-1, 1.5):
+        given: Any = {name: [3, size] if name in ("chunks", "takes") else size}
+        with pytest.raises(ValueError, match=rf"{name} is {size}; it must be a whole number of bytes, 0 or more"):
+            Wire(**given)
 
 
 def test_chunks_are_described_by_their_sizes() -> None:

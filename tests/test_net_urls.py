@@ -89,6 +89,9 @@ def test_a_bare_path_is_what_it_is_in_the_file_system(tmp_path, monkeypatch):
     assert [Unix(path), Pipe(fifo), Pipe("/dev/null")] == [parse_url(it) for it in (path, fifo, "/dev/null")]
     refused(AddressError, parse_url, str(tmp_path), match="is not a socket, FIFO or device")
     refused(AddressError, parse_url, str(tmp_path / "nothing"), match="nothing: no such file or directory")
+    monkeypatch.chdir(tmp_path)
+    assert Pipe("./fifo") == parse_url("./fifo")
+    refused(AddressError, parse_url, "fifo", match=f"^'fifo' {SCHEMES}; did you mean './fifo'\\?$")
     monkeypatch.delattr(socket, "AF_UNIX")
     refused(AddressError, parse_url, "unix:/x", match="'unix:/x' asks for a Unix socket, and this system has none")
 

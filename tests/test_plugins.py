@@ -94,10 +94,23 @@ def test_entry_points_refer_to_a_framer_class_or_to_a_module(installed: Site) ->
     assert "is written for contract version 2" in reason("later")
 
 
-def test_an_entry_point_that_names_no_module_is_told_before_it_is_imported(installed: Site) -> None:
+def test_an_entry_point_that_names_no_module_is_told_once_to_who_asks_for_it_and_to_nobody_else(
+    installed: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    installed.install("acme-good", healthy("good"), "good")
     installed.install("acme-upto", healthy("upto"), "upto", target="acme-upto:Upto")
+    assert str(get_framer("good")) == "good"
     told = "its entry point 'upto' is 'acme-upto:Upto'; it must be MODULE or MODULE:ATTRIBUTE"
-    assert reason("upto") == f"framer 'upto' is not available: plugin acme-upto 1.0 failed: {told}"
+    monkeypatch.setenv("FRAMESTREAM_DISABLE_PLUGINS", "acme-upto")
+    installed.scan()
+    assert {"good", "line"} <= {info.name for info in available_framers()}
+    assert [] == caplog.messages
+    monkeypatch.delenv("FRAMESTREAM_DISABLE_PLUGINS")
+    installed.scan()
+    for _ in range(2):
+        assert reason("upto") == f"framer 'upto' is not available: plugin acme-upto 1.0 failed: {told}"
+    assert "upto" not in {info.name for info in available_framers()}
+    assert [f"plugin acme-upto 1.0 (acme-upto) failed: {told}"] == caplog.messages
 
 
 def test_a_name_in_other_letters_is_told_from_the_one_it_looks_like(installed: Site) -> None:

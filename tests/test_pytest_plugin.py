@@ -142,6 +142,12 @@ def test_the_option_adds_a_fuzz_run_for_each_framer_which_ends_with_a_stream_tha
     )
 
 
+def test_a_fuzz_run_of_less_than_nothing_is_refused(run: Run) -> None:
+    result = run("class TestLines(FramerTests):\n    framer = Lines()\n", "--framestream-fuzz=-1")
+    assert result.parseoutcomes() == {"errors": 1}
+    result.stdout.fnmatch_lines(["TestLines: --framestream-fuzz is -1.0; it must be a number of seconds, 0 or more"])
+
+
 def test_what_the_fixture_measures_is_shown_at_the_end(run: Run) -> None:
     result = run(
         """

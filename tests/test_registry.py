@@ -107,6 +107,28 @@ def test_a_spec_string_can_have_a_name_which_takes_no_options() -> None:
     )
 
 
+@pytest.mark.parametrize("depth", [10, 30])
+def test_names_that_double_each_other_are_refused_before_they_fill_the_memory(depth: int) -> None:
+    plugins.define("n0", "line")
+    for number in range(depth):
+        plugins.define(f"n{number + 1}", f"first-of(n{number}, n{number})")
+    top = f"n{depth}"
+    assert str(refusal(f"sequence(line, {top})")) == (
+        f"{top} = 'first-of(n{depth - 1}, n{depth - 1})' in the program: it is made of more than 1000 framers"
+    )
+    assert str(get_framer("n3")).count("line") == 8
+    (summary,) = [info.summary for info in available_framers() if info.name == top]
+    assert summary.endswith("it is made of more than 1000 framers")
+
+
+def test_names_may_stand_for_each_other_until_they_are_nested_too_deeply() -> None:
+    plugins.define("n0", "line")
+    for number in range(900):
+        plugins.define(f"n{number + 1}", f"n{number}")
+    assert get_framer("n50") == Line()
+    assert str(refusal("n900")) == "it is nested too deeply"
+
+
 def test_pyproject_has_a_table_for_them_and_they_are_listed_with_where_they_come_from(tmp_path: Path) -> None:
     path = tmp_path / "pyproject.toml"
     path.write_text('[framers]\nwrong = "one"\n[tool.framestream.framers]\nacme = "line"\n')

@@ -133,6 +133,30 @@ async def test_what_is_no_condition_is_told_with_what_was_meant_and_nothing_is_d
         assert 0 == stream.stats.bytes_sent
 
 
+NO_OPTIONS = [
+    ({"foo": 1}, "unknown option of a read: foo$"),
+    ({"foo": 1, "bar": 2}, "unknown option of a read: bar, foo$"),
+    ({"time_out": 1}, r"unknown option of a read: time_out; did you mean timeout\?"),
+    ({"max_bytes": 1}, r"unknown option of a read: max_bytes; did you mean max_size\?"),
+    ({"max_frame_size": 1}, r"unknown option of a read: max_frame_size; did you mean max_size\?"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), NO_OPTIONS)
+async def test_an_option_that_no_read_has_is_told_with_what_was_meant_and_nothing_is_done(options, message):
+    async with joined("memory") as (stream, peer):
+        await peer.send("whole", LINE)
+        for read in (
+            lambda: stream.read(LINE, **options),
+            lambda: stream.read(LINE, callback=print, timeout=1, **options),
+            lambda: stream.read(LINE, streaming_callback=print, **options),
+            lambda: stream.read_bytes(1, **options),
+            lambda: stream.read_until_close(**options),
+        ):
+            refused(TypeError, read, match=message)
+        assert "whole" == await stream.read(LINE)
+
+
 NO_TIMES = [float("nan"), float("inf"), 10**400, -1, "3", True]
 # fmt: off
 TIMED = [

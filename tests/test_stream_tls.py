@@ -63,6 +63,7 @@ async def test_a_wrong_certificate_fails_and_closes_both_and_the_peer_is_told_wh
         await raised(ValueError, client.start_tls, certificates().client(), match="pass server_hostname")
         no_name = {"server_hostname": 5, "match": "server_hostname is 5; it must be a host name"}
         await raised(TypeError, client.start_tls, certificates().client(), **no_name)
+        await raised(TypeError, client.start_tls, True, match=r"context is True; pass client_tls\(...\) or server_tls")
         misplaced = {"server_hostname": "localhost", "match": "only a client expects one of its peer"}
         await raised(ValueError, answer_tls, server, **misplaced)
         failed, refused = await shake_hands(client, server, server_hostname="elsewhere.example")

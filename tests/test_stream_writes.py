@@ -10,12 +10,14 @@ from functools import partial
 from unittest.mock import patch
 
 import pytest
+from faulty_framers import faulty
 from stream_pairs import KINDS, begun, cancelled, joined, needs_watching, once, passes, raised, refused, until
 
 from framestream import (
     BufferFull,
     EncodeError,
     Exactly,
+    FramerContractError,
     IOStream,
     LengthPrefix,
     Line,
@@ -85,6 +87,20 @@ async def test_what_are_no_bytes_is_refused_by_its_type_and_nothing_is_nothing()
     assert 0 == client.stats.bytes_sent
     await client.write(b"x")
     assert b"x" == await server.read_bytes(1)
+
+
+@once
+@pytest.mark.parametrize("wrong", ["text", None, [b"fine", 1], [b"fine", "text"], 5, iter([b"fine"])])
+async def test_an_encoder_that_returns_no_bytes_is_at_fault_and_is_named(wrong):
+    client, server = memory_stream_pair()
+    framer = faulty("Odd", encode=lambda self, frame: frame)()
+    for send in (partial(client.send, wrong, framer), partial(client.framed(framer).send, wrong)):
+        told = refused(FramerContractError, send, match=rf"^Odd\(.*: encode returned {type(wrong).__name__}: ")
+        assert str(framer) == told.framer
+        assert isinstance(told.__cause__, TypeError)
+    assert (0, 0) == (client.stats.bytes_sent, client.stats.frames_sent)
+    await client.send("line", Line())
+    assert "line" == await server.read(Line())
 
 
 @pytest.mark.parametrize("end", ["flushed", "closed", "failed"])

@@ -141,8 +141,13 @@ def commands(context: click.Context, selection: tuple[str, ...], config: str | N
     from framestream.registry.names import find_config  # noqa: PLC0415
 
     path = config or find_config(Path.cwd())
-    if path is not None:
-        plugins.load_config(path)
+    try:
+        if path is not None:
+            plugins.load_config(path)
+    except (SpecError, OSError):
+        # Click reads the arguments of a command after this; its help needs no framers.
+        if {"-h", "--help"}.isdisjoint(context.obj):
+            raise
     for name in selection:
         matching(name.removeprefix("no:"))
         if name.startswith("no:"):
@@ -158,7 +163,7 @@ def run(arguments: Sequence[str]) -> int:
     An error of neither click nor framestream is a bug, and raised.
     """
     try:
-        return int(commands.main(list(arguments), prog_name="framestream", standalone_mode=False) or 0)
+        return int(commands.main([*arguments], "framestream", standalone_mode=False, obj=arguments) or 0)
     except click.ClickException as error:
         complain(error.format_message(), keep="\n\t")
         if isinstance(error, click.UsageError):

@@ -168,6 +168,9 @@ def _update() -> int:
         record = json.loads(Path(_RECORD).read_text("utf-8"))
         words = _words(**record["names"])
         files, before = _rendered(words), {place: (text or "").encode() for place, text in record["files"].items()}
+    except FileNotFoundError as error:
+        where = f"no {_RECORD} here; run this in the folder of a project that framestream new wrote"
+        raise click.ClickException(where) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise click.ClickException(f"{_RECORD} is not as framestream new wrote it") from error
     written, conflicts, told = dict[str, bytes](), 0, list[str]()

@@ -166,9 +166,21 @@ _messages: Final = _Messages()
 
 
 class _Log(logging.Handler):
-    """Prints log records like other complaints."""
+    """Prints log records like other complaints.
+
+    Attributes:
+        told: connections whose end was told already; the server counts and logs that as well.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: set[int] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
+        connection = getattr(record, "connection", None)
+        if connection in self.told:
+            self.told.remove(connection)
+            return
         _messages.tell(partial(complain, self.format(record), keep="\n"))
 
 
@@ -243,8 +255,11 @@ class Handler:
             async for frame in good_frames(stream.frames(), self.on_payload_error, skip):
                 await self.answer(stream, frame)
         except (FramingError, PayloadError, CannotGoOn) as error:
-            if str(error):
-                tell(error)
+            if not str(error):
+                return
+            tell(error)
+            _LOG.told.add(stream.id)
+            raise  # the server counts it
         finally:
             if skipped > 1:
                 tell(f"skipped {counted(skipped - 1, 'more frame')}")

@@ -109,6 +109,8 @@ def parse_url(url: str) -> Endpoint:
     if not colon or parse is None:
         meant = re.fullmatch(r"(?:(https|wss|ssl|mqtts|rediss|amqps)://|[a-z]+://)?([^/:@]+:[0-9]+)/?", url)
         hint = f"; did you mean '{'tls' if meant[1] else 'tcp'}://{meant[2]}'?" if meant else ""
+        if os.path.exists(url):
+            hint = f"; did you mean './{url}'?"
         raise AddressError(f"{url!r} begins with none of the schemes {', '.join(_SCHEMES)}{hint}", url=url)
     return parse(rest, url)
 

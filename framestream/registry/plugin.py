@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import metadata
 from threading import TIMEOUT_MAX, RLock, Thread, current_thread, main_thread
 from time import perf_counter
@@ -265,17 +266,19 @@ def _plugins_of(name: str, distribution: metadata.Distribution) -> list[Plugin]:
     version = told.get("Version") or ""  # each look at it parses the metadata
     plugins = []
     for module, points in by_module.items():
-        plugin = Plugin(name, version, module, {name: point.load for name, point in points.items()})
-        for known, point in zip(plugin.names, points.values(), strict=True):
-            if not is_name(known):
-                plugin.fail(f"its entry point '{known}' is not a name for a framer: letters and digits of ASCII")
-                break
-            if not point.pattern.match(point.value):
-                value = _plain(point.value)
-                plugin.fail(f"its entry point '{known}' is '{value}'; it must be MODULE or MODULE:ATTRIBUTE")
-                break
+        plugin = Plugin(name, version, module, {name: partial(_found_at, point) for name, point in points.items()})
+        if wrong := [name for name in plugin.names if not is_name(name)]:
+            plugin.fail(f"its entry point '{wrong[0]}' is not a name for a framer: letters and digits of ASCII")
         plugins.append(plugin)
     return plugins
+
+
+def _found_at(point: metadata.EntryPoint) -> Any:
+    # Not when it is listed: who asks for another framer, or has disabled this plugin, does not want to read of it.
+    if not point.pattern.match(point.value):
+        told = f"its entry point '{_plain(point.name)}' is '{_plain(point.value)}'"
+        raise PluginError(f"{told}; it must be MODULE or MODULE:ATTRIBUTE")
+    return point.load()
 
 
 def _plain(text: str) -> str:

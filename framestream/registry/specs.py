@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from inspect import BoundArguments, Parameter, signature
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from framestream.errors import PluginError, SpecError, blame
@@ -15,6 +16,9 @@ from framestream.registry.options import Option, Word, format_value, options_of,
 
 if TYPE_CHECKING:
     from framestream.registry.manager import PluginManager
+
+MOST_NAMED: Final = 1000
+"""How many framers names may stand for in one spec string: two dozen names that double each other fill the memory."""
 
 NESTED_OPTIONS: Final = "between parentheses, options after the first are written key=value"
 """The hint for the commonest mistake in a nested spec."""
@@ -133,8 +137,17 @@ class _Tokens:
 # From a tree to a framer -----------------------------------------------------------------------
 
 
-def make_framer(spec: Spec, plugins: PluginManager, within: tuple[str, ...] = ()) -> ReadCondition[Any]:
-    """Return the framer that a tree describes, which is part of the named framers `within`."""
+class _TooManyError(SpecError):
+    """Names stand for too many framers."""
+
+
+def make_framer(
+    spec: Spec, plugins: PluginManager, within: tuple[str, ...] = (), made: Iterator[int] | None = None
+) -> ReadCondition[Any]:
+    """Return the framer that a tree describes, which is part of the named framers `within`; `made` counts theirs."""
+    made = made or count()
+    if within and next(made) >= MOST_NAMED:
+        raise _TooManyError(f"it is made of more than {MOST_NAMED} framers")
     try:
         factory, plugin = plugins.find(spec.name)
     except SpecError as error:
@@ -143,23 +156,27 @@ def make_framer(spec: Spec, plugins: PluginManager, within: tuple[str, ...] = ()
             error.args = (f"{error}; {NESTED_OPTIONS}",)
         raise
     if isinstance(factory, NamedFramer):
-        return _make_named(factory, spec, plugins, within)
+        return _make_named(factory, spec, plugins, within, made)
     what = f"{spec.name!r} of {plugin.title}" if plugin else repr(spec.name)
     with blame(f"{what} makes no framer", plugin=spec.name, ours=(SpecError, PluginError)):
-        framer = build_framer(factory, spec, partial(make_framer, plugins=plugins, within=within))
+        framer = build_framer(factory, spec, partial(make_framer, plugins=plugins, within=within, made=made))
         if not isinstance(framer, ReadCondition):
             raise PluginError(f"{what} makes {framer!r:.200}, which is not a framer", plugin=spec.name)
         return framer
 
 
-def _make_named(named: NamedFramer, spec: Spec, plugins: PluginManager, within: tuple[str, ...]) -> ReadCondition[Any]:
+def _make_named(
+    named: NamedFramer, spec: Spec, plugins: PluginManager, within: tuple[str, ...], made: Iterator[int]
+) -> ReadCondition[Any]:
     try:
         if named.name in within:
             raise SpecError("it is part of itself")
         if spec.options or spec.framers:
             raise SpecError("a name for a spec string takes no options of its own")
-        return make_framer(parse_spec(named.text), plugins, (*within, named.name))
+        return make_framer(parse_spec(named.text), plugins, (*within, named.name), made)
     except SpecError as error:
+        if within and isinstance(error, _TooManyError):
+            raise  # not the name where it shows is at fault, but the first
         reason = f"{named.name} = {named.text!r} in {named.source}: {error}"
         raise SpecError(reason, position=spec.position) from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Annotated, Any, Final, NamedTuple, TypedDict, get_type_hints
 
@@ -104,14 +104,20 @@ def check_options(options: Mapping[str, Any]) -> None:
     """
     if not options:
         return
-    if unknown := sorted(options.keys() - _OPTIONS.keys()):
-        from difflib import get_close_matches  # noqa: PLC0415  # a mistake has time
-
-        meant = _ELSEWHERE.get(unknown[0]) or next(iter(get_close_matches(unknown[0], _OPTIONS, n=1)), "")
-        hint = f"; did you mean {meant}?" if meant else ""
-        raise TypeError(f"unknown stream option: {', '.join(unknown)}{hint}")
+    if unknown := options.keys() - _OPTIONS.keys():
+        raise unknown_options("unknown stream option", unknown, _OPTIONS, _ELSEWHERE)
     for name, value in options.items():
         _OPTIONS[name].check(name, value)
     low, high = options.get("write_low_water"), options.get("write_high_water", DEFAULTS["write_high_water"])
     if low is not None and low > high:
         raise ValueError(f"write_low_water is {low}, above write_high_water {high}")
+
+
+def unknown_options(what: str, unknown: Iterable[str], known: Iterable[str], elsewhere: Mapping[str, str]) -> TypeError:
+    """Return the error for options that there are not; it suggests what was meant, which may have another name."""
+    from difflib import get_close_matches  # noqa: PLC0415  # a mistake has time
+
+    names = sorted(unknown)
+    meant = elsewhere.get(names[0]) or next(iter(get_close_matches(names[0], list(known), n=1)), "")
+    hint = f"; did you mean {meant}?" if meant else ""
+    return TypeError(f"{what}: {', '.join(names)}{hint}")

@@ -33,7 +33,7 @@ from framestream.framer import Framer, ReadCondition, check_condition
 from framestream.framers.amounts import Available, Exactly
 from framestream.iterate import condition_of
 from framestream.stream.callbacks import CallbackRead, Callbacks, FrameHandler, StreamingRead, in_context
-from framestream.stream.options import DEFAULTS, StreamOptions, check_options
+from framestream.stream.options import DEFAULTS, StreamOptions, check_options, unknown_options
 from framestream.stream.reads import REST, AwaitedBytes, Batches, FrameBody, PendingRead, WaitingFrames, next_answer
 from framestream.stream.receiver import ENDED, End, EndKind, Receiver
 from framestream.stream.sender import DONE, BytesLike, Sender
@@ -79,6 +79,8 @@ _LINES: Final[dict[str, tuple[int, str]]] = {
     "callback": (logging.ERROR, "uncaught exception in a callback, closing the stream: %s"),
     "frame": (logging.WARNING, "skipping a frame, and from now on others without a word: %s"),
 }
+# What options of one read are called in `read_until`, and for the whole stream.
+_OF_READS_ELSEWHERE: Final = {"max_bytes": "max_size", "max_frame_size": "max_size", "frame_timeout": "timeout"}
 # Seconds that remain for a TLS handshake when no more input is wanted.
 _HANDSHAKE_GRACE: Final = 0.5
 # Bytes that a peer may still send after the end, before it notices; they are discarded.
@@ -259,11 +261,18 @@ class IOStream(Generic[F]):
         streaming_callback: OnBytes | None = None,
         max_size: int | None = None,
         on_oversize: OnOversize | None = None,
-        **times: float | None,
+        timeout: float | None = None,
+        min_rate: float | None = None,
+        **unknown: object,
     ) -> Any:
+        if unknown:
+            known = {"callback", *StreamingLimits.__annotations__}
+            raise unknown_options("unknown option of a read", unknown, known, _OF_READS_ELSEWHERE)
         check_condition(condition)
         check_count("max_size", max_size, optional=True)
-        timeouts = (self.timeouts or ReadTimeouts()).but(**times) if times else None
+        timeouts = None
+        if timeout is not None or min_rate is not None:
+            timeouts = (self.timeouts or ReadTimeouts()).but(timeout, min_rate)
         if callback is not None:
             callback = in_context(callback)
         if streaming_callback is not None:
@@ -450,6 +459,7 @@ class IOStream(Generic[F]):
 
         Raises:
             EncodeError: the frame has no encoding; nothing is written.
+            FramerContractError: `encode` returned no bytes; nothing is written.
             StreamClosed, BufferFull: as for `write`.
         """
         chosen: Any = framer
@@ -462,7 +472,11 @@ class IOStream(Generic[F]):
             raise
         except SystemExit as error:
             raise FramerContractError("encode raised SystemExit", framer=str(chosen)) from error
-        is_out = self.sender.write(data)
+        try:
+            is_out = self.sender.write(data)
+        except TypeError as error:
+            reason = f"encode returned {type(data).__name__}: {error}"
+            raise FramerContractError(reason, framer=str(chosen)) from error
         self._frames_sent += 1
         if events.frame_sent is not None:
             events.frame_sent(stream=self, framer=chosen, frame=frame)
@@ -558,6 +572,7 @@ class IOStream(Generic[F]):
         Raises:
             ValueError: the context checks the host name and `server_hostname` is missing, or it is given on
                 the server's side, or `timeout` is not a time, or `leftover` is no such word; nothing is done.
+            TypeError: `context` is not an ``ssl.SSLContext``, or `server_hostname` is not text; nothing is done.
             StreamBusy: a read is under way; nothing is done.
             FramingError: plaintext was received before the handshake. An attacker may have inserted it, so
                 it is refused and the stream is closed.

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any, NamedTuple
 
 import hypothesis
@@ -20,7 +21,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
-from framestream.errors import check_count, counted
+from framestream.errors import check_count, check_seconds, counted
 from framestream.framer import Framer, ReadCondition
 from framestream.registry import get_framer
 from framestream.testing.contract import ConformanceError, Untried, describe_error, describe_framer, encode, under
@@ -36,7 +37,7 @@ from framestream.testing.driver import (
     transcript,
 )
 from framestream.testing.streams import LIMITS, STEPS, check_division
-from framestream.testing.suite import Suite, arguments_of, cut_at, spoil
+from framestream.testing.suite import Suite, arguments_of, cut_at, pairs, spoil
 
 _BATCH = 100  # streams between looks at the clock
 _MOST_CUTS = 8
@@ -152,7 +153,14 @@ def fuzz_framer(
     Raises:
         ConformanceError: two readings disagree, or the framer broke the contract. Hypothesis has made
             the stream in the message as short as possible.
+        TypeError: a seed is not bytes.
+        ValueError: there is no seed, or nothing would be tried.
     """
+    seeds = [wire for wire, _ in pairs("seeds", seeds, NoneType, "bytes")]
+    if not seeds:
+        raise ValueError("seeds is empty; there must be a stream to start from")
+    check_count("iterations", 1 if iterations is None else iterations, least=1)
+    check_seconds("seconds", seconds or 0)
     report = FuzzReport(describe_framer(framer))
     began = time.monotonic()
     if seconds is None:
@@ -243,6 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         framers = [get_framer(spec) for spec in options.spec]
         check_count("--iterations", options.iterations, least=1)
+        check_seconds("--seconds", options.seconds or 0)
         streams = [Path(name).read_bytes() for name in options.seeds]
     except (ValueError, OSError) as error:  # a SpecError is a ValueError
         print(f"{parser.prog}: {error}", file=sys.stderr)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
+from framestream.errors import check_count
 from framestream.stream.stream import IOStream
 from framestream.transport.base import Buffer, PolledTransport
 from framestream.transport.descriptor import Readiness
@@ -30,7 +31,7 @@ class Wire:
     Each schedule repeats from its beginning.
 
     Attributes:
-        chunks: the most bytes each receive returns; () for all that have arrived.
+        chunks: the most bytes each receive returns, 0 to block it; () for all that have arrived.
         takes: the most bytes each send takes, 0 to block it; () for everything.
         blocks: True for each receive that blocks although bytes have arrived, an exception to raise
             for one that fails in another way (``InterruptedError()``), False for one that works.
@@ -45,6 +46,14 @@ class Wire:
     capacity: int | None = None
     end: int | None = None
     error: OSError | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("chunks", "takes"):
+            for size in getattr(self, name):
+                check_count(f"a size in {name}", size, of=" of bytes")
+        for name in ("capacity", "end"):
+            if (size := getattr(self, name)) is not None:
+                check_count(name, size, of=" of bytes")
 
 
 class MemoryWire:

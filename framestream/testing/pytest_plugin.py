@@ -100,7 +100,7 @@ class FramerTests:
 
 
 def _checks_of(tests: type[FramerTests], seconds: float | None) -> list[Check]:
-    from framestream.errors import SpecError  # noqa: PLC0415
+    from framestream.errors import check_seconds  # noqa: PLC0415
     from framestream.iterate import condition_of  # noqa: PLC0415
     from framestream.testing.suite import Suite, arguments_of  # noqa: PLC0415
 
@@ -111,7 +111,8 @@ def _checks_of(tests: type[FramerTests], seconds: float | None) -> list[Check]:
         told = tests.__name__
         arguments = arguments_of(tests, type(framer), sys.modules[type(framer).__module__])
         checks = testing.conformance_checks(framer, **arguments)
-    except (TypeError, SpecError) as error:
+        check_seconds("--framestream-fuzz", seconds or 0)
+    except (TypeError, ValueError) as error:  # a SpecError is a ValueError
         pytest.fail(f"{told}: {error}", pytrace=False)
 
     def check_fuzz(suite: Suite) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from random import Random
 from types import NoneType
 from typing import Any, NamedTuple, TypeAlias, TypedDict
@@ -20,6 +20,9 @@ SlowFrame: TypeAlias = "bytes | Callable[[int], bytes]"
 
 _MOST_SITUATIONS = 40
 _MOST_PLACES = 144
+_LONG = 2000  # bytes
+_MANY = 16  # frames
+_AROUND = 3  # of them before and after one that tells much
 _SIZES = (1, 2, 3, 7)
 
 # Values that length fields, delimiters and type bytes are likely to treat specially.
@@ -60,7 +63,7 @@ def arguments_of(*owners: Any) -> Arguments:
     return arguments
 
 
-def _pairs(what: str, given: Any, kind: Any, wanted: str, usual: Any = None) -> Iterator[tuple[bytes, Any]]:
+def pairs(what: str, given: Any, kind: Any, wanted: str, usual: Any = None) -> Iterator[tuple[bytes, Any]]:
     """Yield streams of the author's, each with what is said of it, or else with what is usual.
 
     Raises:
@@ -103,14 +106,14 @@ class Suite:
         chunk_dependent: bool = False,
     ) -> None:
         check_condition(framer)
-        given = _pairs("examples", examples, list | tuple, "bytes with the list of their frames")
-        refused = _pairs("malformed", malformed, str, "bytes, perhaps with a text of their error", "")
+        given = pairs("examples", examples, list | tuple, "bytes with the list of their frames")
+        refused = pairs("malformed", malformed, str, "bytes, perhaps with a text of their error", "")
         if not (slow_frame is None or isinstance(slow_frame, bytes) or callable(slow_frame)):
             raise TypeError(f"slow_frame: {slow_frame!r} is neither bytes nor a function that makes bytes of a size")
         self.framer = framer
         self.given = [Example(wire, list(frames)) for wire, frames in given]
         self.malformed: tuple[tuple[bytes, str], ...] = tuple(refused)
-        self.incomplete = tuple(wire for wire, _ in _pairs("incomplete", incomplete, NoneType, "bytes"))
+        self.incomplete = tuple(wire for wire, _ in pairs("incomplete", incomplete, NoneType, "bytes"))
         self.slow_frame = slow_frame
         self.chunk_dependent = chunk_dependent
         self._readings: dict[bytes, Reading] = {}
@@ -138,7 +141,28 @@ class Suite:
     @property
     def seeds(self) -> list[bytes]:
         """Streams to spoil: those that the author gave, or else what the framer writes, and real protocols."""
-        return self.wires if self.given or self.malformed or self.incomplete else [*self.wires, *_STREAMS]
+        return self.parts if self.given or self.malformed or self.incomplete else [*self.parts, *_STREAMS]
+
+    @property
+    def parts(self) -> list[bytes]:
+        """The same streams as `wires`, but of a long one the parts of it that tell most."""
+        return list(dict.fromkeys(part for wire in self.wires for part in self.parts_of(wire)))
+
+    def parts_of(self, wire: bytes) -> list[bytes]:
+        """Return a stream; of one with many frames its ends, its middle, and what stands around its odd frames.
+
+        What is tried for breaks and limits of all kinds reads a stream a hundred times. Within a stream each frame
+        begins a stream of its own, since the answer of `find` does not depend on what came before.
+        """
+        cuts = self.reading(wire).cuts if len(wire) > _LONG else []
+        if len(cuts) <= _MANY:
+            return [wire]
+        sizes = [len(cut.payload) for cut in cuts]
+        bad = [number for number, cut in enumerate(cuts) if isinstance(cut.value, Exception)]
+        told = (0, len(cuts) // 2, sizes.index(min(sizes)), sizes.index(max(sizes)), *bad[:1])
+        spans = [(max(0, number - _AROUND), number + _AROUND) for number in told]
+        parts = [wire[cuts[first].start if first else 0 : cuts[:last][-1].stop] for first, last in spans]
+        return [*parts, wire[cuts[-_AROUND].start :]]
 
     def reading(self, wire: bytes) -> Reading:
         """Return what the literal driver makes of a stream that has arrived completely."""
@@ -148,7 +172,8 @@ class Suite:
 
     def cuts(self) -> Iterator[tuple[bytes, Cut]]:
         """Yield each stream of the examples with each frame in it, up to a bounded number."""
-        pairs = ((wire, cut) for wire, _ in self.examples for cut in self.reading(wire).cuts)
+        parts = (part for wire, _ in self.examples for part in self.parts_of(wire))
+        pairs = ((part, cut) for part in parts for cut in self.reading(part).cuts)
         return islice(pairs, _MOST_SITUATIONS)
 
     def frames(self) -> list[bytes]:
@@ -169,7 +194,7 @@ class Suite:
     def situations(self) -> list[bytes]:
         """Return the bytes from each frame's start to the end of its stream, spoilt streams included."""
         found: dict[bytes, None] = {}
-        for wire in (*self.wires, *self.spoilt(12)):
+        for wire in (*self.parts, *self.spoilt(12)):
             reading = self.reading(wire)
             starts = [cut.start for cut in reading.cuts] + reading.padding
             if reading.malformed or reading.leftover:
@@ -187,10 +212,14 @@ class Suite:
 
     def chunkings(self, data: bytes, *, few: bool = False) -> Iterator[list[bytes]]:
         """Yield ways to cut a stream: enough of them, but few enough to keep the kit quick, and each once."""
-        if few or len(data) > 600:
-            ways = chunkings(data, two_way=6, random=2, empty=len(data) < 200)
+        size = len(data)
+        if few or size > 600:
+            ways = chunkings(data, two_way=6, random=2, empty=size < 200)
         else:
             ways = chunkings(data, two_way=40)
+        if size > _LONG:
+            width, most = (1 + size // _LONG, _LONG) if few else (1, size // 4)
+            ways = chain((way for way in ways if len(way) <= most), [in_chunks(data, width)])
         return map(list, dict.fromkeys(map(tuple, ways)))
 
     def _is_read_back(self, example: Example) -> bool:

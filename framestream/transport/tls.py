@@ -70,7 +70,7 @@ class TLSTransport(Transport):
 
     Raises:
         ValueError: the context checks the host name, and none is given; or one is given on the server's side.
-        TypeError: the host name is no text.
+        TypeError: the context is not an ``ssl.SSLContext``, or the host name is not text.
     """
 
     # Without slots an echo is a sixteenth dearer ("tls-echo-64" in benchmarks/).
@@ -96,6 +96,8 @@ class TLSTransport(Transport):
         server_hostname: str | None = None,
         truncation_is_end: bool = False,
     ) -> None:
+        if not isinstance(context, ssl.SSLContext):
+            raise TypeError(f"context is {context!r}; pass client_tls(...) or server_tls(...)")
         if not isinstance(server_hostname, str | bytes | None):
             raise TypeError(f"server_hostname is {server_hostname!r}; it must be a host name")
         # The engine in memory ignores a server's, unlike Python's own TLS sockets.
