@@ -947,6 +947,21 @@ class FrameDecoder:
         if self._frame.state is STREAMING:
             self._frame.state = SKIPPING
 
+    def drop_skipped(self) -> bool:
+        """Discard what has arrived of a frame that is skipped; return True while its rest is still to come.
+
+        Every call for a frame does it first; this is for callers that look at the bytes themselves. Raises what
+        `next_frame` would.
+        """
+        frame = self._frame
+        while frame.state is SKIPPING:
+            try:
+                return self._resume(frame.drop) is NEED_DATA
+            except FramestreamError as error:
+                if not self._goes_on_after(error, self._limit(frame.condition, None), self.on_oversize):
+                    raise
+        return False
+
     # One frame
 
     def _whole_frame(self, condition: ReadCondition[Any], limit: int) -> Any:
