@@ -203,6 +203,7 @@ def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, plac
     ("cut line sample:radis", 2, "no sample named 'radis' (available: dns, redis)"),
     ("stats line nosuch", 1, "framestream: nosuch: no such file or directory\n"),
     ("cut line /", 1, "framestream: /: is a directory\n"),
+    (f"cut {__file__} line", 2, f"\nhint: {__file__} is a file, not a framer; framestream framers lists those\n"),
     ("stats line /", 1, "framestream: /: is a directory; give its files, such as /*\n"),
     ("cut --jobs 2 line nosuch", 1, "framestream: nosuch: no such file or directory\n"),
     ("index -f line nosuch", 1, "framestream: nosuch: no such file or directory\n"),
@@ -223,7 +224,8 @@ def test_what_cannot_be_read_is_named(framestream, path, flags, complaint):
     assert (1, b"", complaint) == framestream("cut", "line", stdin=os.open(path, flags))
 
 
-def test_an_error_of_the_system_that_names_no_file_is_told_in_words(framestream, tmp_path):
+def test_an_error_of_the_system_that_names_no_file_or_an_empty_name_is_told_in_words(framestream, tmp_path):
+    assert (1, b"", "framestream: '': no such file or directory\n") == framestream("cut", "line", "")
     (tmp_path / "gone").mkdir()
     os.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -99,8 +100,9 @@ def _quiet_ends() -> Iterator[None]:
         raise click.exceptions.Exit(CLOSED_PIPE) from None
     except OSError as error:
         # Code that opens files names them in its errors, or says more; a disk that is full is that of the output.
-        if error.filename:
-            raise click.ClickException(f"{error.filename}: {describe_os_error(error)}") from error
+        name = "''" if error.filename == "" else error.filename  # a variable of the shell that is not set
+        if name:
+            raise click.ClickException(f"{name}: {describe_os_error(error)}") from error
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             says_more = not str(error).startswith("[Errno ")
             raise click.ClickException(str(error) if says_more else describe_os_error(error)) from error
@@ -182,4 +184,7 @@ def _explain(error: SpecError) -> None:
     if error.spec and error.position is not None:
         shown, before = printable(error.spec), printable(error.spec[: error.position])
         click.echo(f"  {shown}\n  {' ' * len(before)}^", err=True)
-    tell("hint:", "framestream framers lists all; framestream framers NAME explains one and its options", "cyan")
+    hint = "framestream framers lists all; framestream framers NAME explains one and its options"
+    if error.spec and os.path.isfile(error.spec):  # it is given first, or without a framer
+        hint = f"{printable(error.spec)} is a file, not a framer; framestream framers lists those"
+    tell("hint:", hint, "cyan")

@@ -39,7 +39,7 @@ _NEXT_STEPS: Final = """
 Next:
   cd {distribution}
   python3 -m venv .venv && . .venv/bin/activate
-  pip install -e '.[dev]'
+  pip install -e '.[dev]'  # after framestream itself, if yours is a checkout
   pytest
   printf '5:hello,0:,' | framestream cut {name}
 Then make {module}/_framer.py and the tests say what {name} is."""
