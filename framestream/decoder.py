@@ -579,6 +579,24 @@ class CurrentFrame:
         error.excerpt = self.buffer.peek(32, at=max(at, 0))
         return error
 
+    def blame(self, condition: ReadCondition[Any], error: TypeError) -> None:
+        """Raise the error for the condition's author if positions that are no integers have caused this one.
+
+        To check each answer would cost every frame. So the last question is asked again instead.
+        """
+        try:
+            found: Any = condition.find(self.window)
+        except FAULTS:
+            return
+        positions: tuple[Any, ...] = ()
+        if type(found) is tuple:
+            positions = found[:3]
+        elif type(found) is NeedMore:
+            positions = (found.size, found.resume or 0, found.settled or 0, found.payload_start or 0)
+        if not all(hasattr(position, "__index__") for position in positions):
+            self.condition = condition
+            self.fault(f"find returned {found!r}, whose positions are not all integers", error)
+
     def fault(self, reason: str, cause: BaseException | None = None) -> NoReturn:
         """Raise the error for a mistake of the condition's author."""
         raise because(FramerContractError(reason, framer=str(self.condition), offset=self.buffer.offset), cause)
@@ -779,7 +797,7 @@ class FrameDecoder:
         if self._eof:
             raise StreamClosed("data received after the end of the stream")
         buffer = self._buffer
-        if view.format != "B" or not view.c_contiguous:
+        if view.format != "B" or view.strides != (1,):
             view = memoryview(view.tobytes())
         if buffer.place is not None:
             done = buffer.fill(view)  # mypyc would call it twice inside the brackets
@@ -855,7 +873,7 @@ class FrameDecoder:
             try:
                 frame: T | NeedData | End = self._whole_frame(condition, limit)
                 return frame
-            except FramestreamError as error:
+            except (FramestreamError, TypeError) as error:
                 if not self._goes_on_after(error, limit, on_oversize or self.on_oversize):
                     raise
 
@@ -888,7 +906,7 @@ class FrameDecoder:
                 self.ahead = _NOTHING
             try:
                 frame = self._whole_frame(condition, limit)
-            except (FramestreamError, Respite) as error:
+            except (FramestreamError, Respite, TypeError) as error:
                 if frames:
                     if isinstance(error, Respite):
                         self._frame.patience = 0  # it is due still
@@ -920,7 +938,7 @@ class FrameDecoder:
         while True:
             try:
                 return self._part(condition, limit)
-            except FramestreamError as error:
+            except (FramestreamError, TypeError) as error:
                 if not self._goes_on_after(error, limit, None):
                     raise
 
@@ -928,6 +946,21 @@ class FrameDecoder:
         """Discard the rest of the frame that is being streamed, as it arrives; without one, do nothing."""
         if self._frame.state is STREAMING:
             self._frame.state = SKIPPING
+
+    def drop_skipped(self) -> bool:
+        """Discard what has arrived of a frame that is skipped; return True while its rest is still to come.
+
+        Every call for a frame does it first; this is for callers that look at the bytes themselves. Raises what
+        `next_frame` would.
+        """
+        frame = self._frame
+        while frame.state is SKIPPING:
+            try:
+                return self._resume(frame.drop) is NEED_DATA
+            except FramestreamError as error:
+                if not self._goes_on_after(error, self._limit(frame.condition, None), self.on_oversize):
+                    raise
+        return False
 
     # One frame
 
@@ -1066,7 +1099,8 @@ class FrameDecoder:
         frame = self._frame
         value = frame.value
         if type(value) is Decode:
-            frame.check_trailer()
+            if value.trailer:
+                frame.check_trailer()
         elif value is not PAYLOAD:
             self._finish()
             return value
@@ -1126,6 +1160,14 @@ class FrameDecoder:
         """
         frame = self._frame
         if frame.state is BROKEN:
+            return False
+        if isinstance(error, TypeError):
+            try:
+                frame.blame(self.condition, error)
+            except FramerContractError as fault:
+                frame.state = BROKEN
+                self._error = fault
+                raise
             return False
         if isinstance(error, FrameTooLarge) and error.discarded:  # all of it
             if self.on_discard is not None:

@@ -171,8 +171,8 @@ def _read_chunks(read: Callable[[int], bytes | None], source: Any) -> Iterator[b
     raw: Any = getattr(source, "raw", None)
     while True:
         chunk = read(CHUNK_SIZE)
-        if not chunk and _may_have_nothing_yet(raw):
-            chunk = raw.read(CHUNK_SIZE)
+        if not chunk and (isinstance(source, io.BufferedRWPair) or _may_have_nothing_yet(raw)):
+            chunk = source.read(1)  # None if there is nothing yet; ``read1`` gives ``b""`` for that as well
         if chunk is None:
             raise BlockingIOError(errno.EAGAIN, "the source does not block, and has nothing yet")
         if not chunk:
@@ -181,7 +181,7 @@ def _read_chunks(read: Callable[[int], bytes | None], source: Any) -> Iterator[b
 
 
 def _may_have_nothing_yet(raw: Any) -> bool:
-    """Tell whether the buffer over this file may give ``b""`` before the end; the file itself then gives None."""
+    """Tell whether the buffer over this file may give ``b""`` before the end."""
     with suppress(AttributeError, OSError):  # it has no descriptor; or on Windows, where few can be asked
         return not os.get_blocking(raw.fileno())
     return False

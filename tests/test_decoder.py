@@ -442,6 +442,27 @@ def test_a_broken_framer_is_named_and_stays_broken(answer: Any, complaint: str) 
     assert decoder.take_leftover() == b"abcd"
 
 
+@pytest.mark.parametrize("read", ["next_frame", "next_batch", "next_part"])
+@pytest.mark.parametrize("answer", [
+    (0, None, 5), (None, 1, 5), (0, 1, None, "value"), (0, 2.0, 3), (0, "1", 2),
+    NeedMore("5"), NeedMore(resume="1"), NeedMore(settled=b"2"),
+])  # fmt: skip
+def test_positions_that_are_no_integers_are_the_authors_mistake(answer: Any, read: str) -> None:
+    decoder = fed(b"abcd")
+    for _ in range(2):
+        caught = refused(FramerContractError, getattr(decoder, read), Answers(answer), match="not all integers")
+    assert ("Answers" in caught.framer, caught.offset, type(caught.__cause__)) == (True, 0, TypeError)
+    assert decoder.take_leftover() == b"abcd"
+
+
+@BOTH
+def test_a_limit_that_is_no_number_is_not_the_framers_mistake(read: str) -> None:
+    limit: Any = "5"
+    decoder = fed(b"a\n")
+    refused(TypeError, getattr(decoder, read), Lines(), max_size=limit)
+    assert decoder.next_frame(Lines()) == b"a"
+
+
 @pytest.mark.parametrize(("answer", "complaint"), [
     (([], 3), "split returned 0 frames up to 3, of data from 0 to 6"),
     (([b"x"], 0), "split returned 1 frame up to 0, of"),

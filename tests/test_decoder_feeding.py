@@ -136,7 +136,8 @@ def test_of_what_is_lent_right_behind_a_short_rest_only_the_rest_is_copied_again
 
 @pytest.mark.parametrize("view", [
     memoryview(array("b", b"c\n" * 300)), memoryview(b"c\n" * 300).cast("c"), memoryview(b"c-\n-" * 300)[::2],
-], ids=["signed", "characters", "strided"])  # fmt: skip
+    memoryview(b"c\n" * 300).cast("B", (300, 2)),
+], ids=["signed", "characters", "strided", "table"])  # fmt: skip
 def test_a_view_of_any_format_can_be_lent(view: memoryview) -> None:
     for begun, condition in ((b"ab", Lines()), (prefixed(bytes(1 << 19))[:9], LengthPrefix())):
         decoder = FrameDecoder()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,7 +138,26 @@ def yielding(field: Any) -> Any:
     yield field
 
 
+def empties(size: Any) -> Any:
+    yield 1
+    while True:
+        yield size
+
+
+def rows() -> Any:
+    for _ in range(2):
+        yield 1
+        for _ in range(32_000):
+            yield 0
+    return "done"
+
+
+def test_a_generator_may_ask_for_no_bytes_often() -> None:
+    assert list(iter_frames(b"ab", of(rows))) == ["done"]
+
+
 @pytest.mark.parametrize(("condition", "reason"), [
+    *((of(empties, size), "asks for no bytes for ever") for size in (0, struct.Struct(""))),
     (Sequence(LINE, lambda line: 5), "returned 5, not a read condition"),  # type: ignore[arg-type, return-value]
     (Sequence(LINE, Stuck()), "padding up to 2"),
     *((of(yielding, each), "not a size, delimiter, struct or condition") for each in (b"", None, 1.5, "text")),
@@ -227,6 +247,22 @@ def test_each_alternative_is_asked_once_however_much_is_buffered() -> None:
         assert condition.find(window)[:3] == LINE.find(window)  # type: ignore[index]
         assert asked == list(range(5))
         asked.clear()
+
+
+def test_a_refusal_of_choices_in_choices_asks_each_alternative_a_number_of_times_that_does_not_double() -> None:
+    asked = []
+
+    @dataclass(frozen=True)
+    class Refusing(ReadCondition[bytes]):
+        def find(self, window: Window) -> Any:
+            asked.append(self)
+            raise FramingError("refused")
+
+    condition: ReadCondition[bytes] = Refusing()
+    for number in range(16):
+        condition = FirstOf(When(bytes([number]), LINE), condition)
+    assert str(error(condition, b"a\n")).count("refused") == 1
+    assert len(asked) <= 2  # by split and by find
 
 
 def test_what_the_bytes_are_is_guessed_only_for_the_error_that_is_raised() -> None:

@@ -93,15 +93,20 @@ def test_a_silent_serial_port_has_not_ended() -> None:
         next(iter_frames(SerialPort([], timeout=0), Lines()))
 
 
-@pytest.mark.parametrize("buffered", [False, True])
-@pytest.mark.parametrize("kind", ["file", "socket"])
+def as_pair(raw: Any) -> io.BufferedRWPair:
+    return io.BufferedRWPair(raw, raw)  # what ``makefile("rwb")`` gives
+
+
+@pytest.mark.parametrize(("kind", "buffer"), [
+    ("file", None), ("file", io.BufferedReader), ("socket", None), ("socket", io.BufferedReader), ("socket", as_pair),
+])  # fmt: skip
 @pytest.mark.parametrize(("timeout", "ends"), [(0, False), (0, True), (10, True)])
-def test_nothing_yet_is_not_the_end_and_the_end_is(timeout: int, ends: bool, kind: str, buffered: bool) -> None:
+def test_nothing_yet_is_not_the_end_and_the_end_is(timeout: int, ends: bool, kind: str, buffer: Any) -> None:
     ours, theirs = socket.socketpair()
     ours.settimeout(timeout)
     theirs.sendall(b"one\n" if ends else b"one\ntw")
-    raw: Any = io.FileIO(ours.detach()) if kind == "file" else ours.makefile("rb", buffering=0)
-    with theirs, ours, io.BufferedReader(raw) if buffered else raw as file:
+    raw: Any = io.FileIO(ours.detach()) if kind == "file" else ours.makefile("rwb", buffering=0)
+    with theirs, ours, buffer(raw) if buffer else raw as file:
         if ends:
             theirs.shutdown(socket.SHUT_WR)
         frames = iter_frames(file, Lines())

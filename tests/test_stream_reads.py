@@ -12,6 +12,7 @@ from framestream import (
     Exactly,
     FrameTooLarge,
     FramingError,
+    IncompleteFrame,
     IOStream,
     LengthPrefix,
     Line,
@@ -207,6 +208,30 @@ async def test_one_iterator_gives_frames_that_are_waited_for_and_such_as_are_cut
                 assert [change(f"line {index}") for index in range(number)] == lines
         await cancelled(await begun(anext(frames)))
         assert kind is type(frames)
+
+
+@once
+@pytest.mark.parametrize("chunks", [(), (1,), (4,)])
+@pytest.mark.parametrize("why", ["left early", "too large"])
+async def test_peek_shows_what_follows_a_frame_that_is_skipped_and_never_its_rest(chunks, why):
+    discarded = []
+    client, server = memory_stream_pair(Wire(chunks=chunks), on_oversize="discard", on_discard=discarded.append)
+    client.write(b"abcdefgh")
+    if why == "left early":
+        async with server.open_frame(Line()) as body:
+            assert await anext(body) in b"abcdefgh"
+    else:
+        await cancelled(await begun(server.read(Line(max_size=4))))
+    await cancelled(await begun(server.peek(4)))
+    client.write(b"ij\nnext\n")
+    assert b"next" == await server.peek(4)
+    assert [11] * (why == "too large") == [error.discarded for error in discarded]
+    assert "next" == await server.read(Line())
+    client.write(b"abcdefgh")
+    async with server.open_frame(Exactly(20)) as body:
+        await anext(body)
+    client.close()
+    await raised(IncompleteFrame, server.peek, 4)
 
 
 @once

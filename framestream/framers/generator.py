@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Generator
 from functools import partial
 from struct import Struct
-from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NoReturn, TypeAlias, TypeVar
 
 from framestream.errors import FramerContractError, FramingError, PayloadError, counted
 from framestream.framer import (
@@ -35,6 +35,10 @@ from framestream.framers.answers import (
 )
 
 T = TypeVar("T")
+
+# A generator that still asks for no bytes after so many fields, and so many more for each byte, would never end.
+_MANY: Final = 1 << 16
+_MANY_PER_BYTE: Final = 16
 
 
 class Body(Generic[T]):
@@ -184,8 +188,11 @@ def _find(run: _Run, offset: int, memo: Any, window: Window) -> Span | ValueSpan
         begin = at
         if kind is int or kind is Struct:
             length = need if kind is int else need.size
-            if length < 0:
-                raise FramingError(f"a field of {counted(length, 'byte')}", position=last)
+            if length <= 0:
+                if length < 0:
+                    raise FramingError(f"a field of {counted(length, 'byte')}", position=last)
+                if run.answers > _MANY + _MANY_PER_BYTE * len(run.read):
+                    raise RuntimeError(f"fields asks for no bytes for ever: {run.answers} fields so far")
             at += length
             if at > len(data):
                 return NeedMore(at - window.start, resume=begin, memo=(run, run.answers, begin - origin, None))

@@ -285,7 +285,11 @@ class AwaitedBytes(AwaitedRead):
 
     def missing(self, decoder: FrameDecoder) -> int:
         """Return how many of the bytes are missing."""
-        return self._size - decoder.buffered
+        return decoder.missing if decoder.skipping else self._size - decoder.buffered
+
+    def are_next(self, _: object) -> Any:
+        """Answer as `are_there`, but only once a frame that is skipped is gone: its bytes are not the next."""
+        return NEED_DATA if self.stream.receiver.decoder.drop_skipped() else self.are_there(_)
 
     def are_there(self, _: object) -> Any:
         """Answer instead of the decoder: True or NEED_DATA."""

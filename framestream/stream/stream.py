@@ -414,7 +414,8 @@ class IOStream(Generic[F]):
     async def peek(self, size: int) -> bytes:
         """Return the next `size` bytes, or fewer if the stream ends before. Nothing is consumed."""
         check_count("size", size)
-        await self._until_there(AwaitedBytes(self, size))
+        read = AwaitedBytes(self, size)
+        await next_answer(self, REST, read.are_next, read=read)
         return self.receiver.decoder.peek(size)
 
     async def _until_there(self, read: AwaitedBytes) -> None:
