@@ -178,6 +178,7 @@ async def test_what_makes_no_sense_is_refused_before_anybody_is_reached(monkeypa
             "^server_hostname is 'localhost', but tcp://localhost:1 is without TLS, .*: use tls://, or pass tls=True$",
         ),
         (serve(echo, TLS_HERE), AddressError, r"needs a certificate: pass tls=server_tls\(...\)"),
+        (serve(echo, TLS_HERE, tls=context), ValueError, r"tls is a context for clients; pass server_tls\(...\)"),
         # Where nobody can listen
         (serve(echo, "exec:cat"), AddressError, "cannot listen on exec:cat"),
         (serve(echo, "pipe:/tmp/fifo"), AddressError, "cannot listen on pipe:/tmp/fifo"),
@@ -185,7 +186,11 @@ async def test_what_makes_no_sense_is_refused_before_anybody_is_reached(monkeypa
         (serve(echo, "systemd:web"), AddressError, "no socket named 'web' was passed to this process"),
         # What cannot be sent to a worker
         (serve(lambda stream: None, HERE, workers=1), WorkerError, "handler .* cannot be .*; define it at"),
-        (serve(echo, HERE, workers=1, tls=context), WorkerError, "pass a function that makes the context"),
+        (
+            serve(echo, HERE, workers=1, tls=certificates().server()),
+            WorkerError,
+            "pass a function that makes the context",
+        ),
         (serve(echo, HERE, workers=1, on_discard=lambda error: None), WorkerError, "stream_options"),
     ):
         await raised(error, attempt, match=message)
