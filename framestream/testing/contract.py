@@ -91,9 +91,9 @@ def under(check: str, framer: ReadCondition[Any], promise: str = "", mend: str =
     except ConformanceError as error:
         broken = error
     except FramestreamError as error:
-        hint = ""
-        if isinstance(error, FramerContractError):  # the check's own hint is about what it has not come to compare
-            hint = _MAY_RAISE if error.__cause__ else _MAY_ANSWER
+        # The check's own hint is about what it has not come to compare.
+        mends = _MAY_RAISE if error.__cause__ else _MAY_ANSWER
+        hint = mends if isinstance(error, FramerContractError) else ""
         broken = ConformanceError(f"the decoder refuses it: {error}", hint=hint)
         broken.__cause__ = error.__cause__ or error
     except Untried:
