@@ -713,7 +713,7 @@ NESTED = Mapped(LengthPrefix(1), lambda payload: list(iter_frames(payload, PREFI
         (b"text", LengthPrefix(4), "at offset 0"),
         (b"\3\0\1a\3\0\2a\3\0\1a", NESTED, None),  # the frame that is torn is inside another
         (b"\3\0\1a\3\0\2a", NESTED, None),
-        (b"a.b,c", Closed(), "at offset 4"),  # it would be torn again
+        (b"a.b,c", Closed(), r"ended inside a frame: .* \(at offset 4"),  # it would be torn again
     ],
     ids=str,
 )
@@ -833,6 +833,14 @@ def test_what_decompresses_to_much_is_read_in_pieces(tmp_path):
     assert b"".join(source.chunks(5, 70000)) == bytes(69995)
 
 
+def test_what_is_damaged_after_a_place_is_told_with_its_offset_in_the_file():
+    member = gzip.compress(bytes(1 << 20))
+    source = Compressed.of(InMemory(member * 3), "gzip")
+    spoilt = replace(source, file=InMemory(member * 2 + member[:-8] + bytes(8)))
+    reason = rf"no gzip file, or damaged: .* \(at offset {2 * len(member)}\)"
+    refused(ArchiveError, list, spoilt.chunks((2 << 20) + 1), match=reason)
+
+
 def test_tiny_members_cost_what_their_bytes_cost():
     """A decompressor copies what comes after its member: of large blocks, that is much for each."""
     member = gzip.compress(b"a\n")
@@ -894,6 +902,13 @@ def test_a_store_without_ranges_is_told(store, monkeypatch, name, answer, reason
     monkeypatch.setattr(type(store), name, lambda *arguments, **options: answer)
     with pytest.raises(ArchiveError, match=rf"memory://ranges\.bin: .*{reason}"):
         frames_of(plan("memory://ranges.bin", Line()))
+
+
+def test_a_store_that_is_not_there_when_a_split_is_read_is_told(store, monkeypatch):
+    store.pipe_file("/gone.bin", b"one\n")
+    splits = plan("memory://gone.bin", Line())
+    monkeypatch.setattr("fsspec.core.url_to_fs", lambda url: {}["bucket"])
+    refused(ArchiveError, frames_of, splits, match=r"memory://gone\.bin: it cannot be read: .*bucket")
 
 
 REFUSED = ArchiveError, r"memory://full\.bin: it cannot be written: bucket is full"

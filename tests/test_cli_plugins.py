@@ -157,6 +157,10 @@ class Loud(Lines):
 class Odd(Lines):
     examples = 5
 
+class Wrong(Lines):
+    def find(self, window):
+        return 0, 9, 3
+
 class Needy(Lines):
     def __init__(self, size): ...
 
@@ -188,6 +192,8 @@ def test_the_kit_checks_a_framer_of_a_module_with_its_examples_or_a_spec_string(
     assert printed.out.count("find raises IndexError") == 1
     assert "at:       checked.py, line 15, in find: return window.data[99]" in printed.out
     assert re.search(r"  BROKEN  purity +Raising\(\): the same as in answers\n", printed.out)
+    printed = framestream("check", "-q", "checked:Wrong")
+    assert re.search(r"  BROKEN  final +Wrong\(\): the same as in answers\n", printed.out)
 
 
 @pytest.mark.usefixtures("checked")

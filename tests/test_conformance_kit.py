@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -12,7 +13,7 @@ from framer_examples import Never
 
 from framestream import Exactly, Msgpack, NeedMore, ReadCondition, Window
 from framestream.framer import PADDING, Decode
-from framestream.testing import ConformanceError, check_framer, conformance_checks, fuzz_framer
+from framestream.testing import Check, ConformanceError, check_framer, conformance_checks, fuzz_framer
 from framestream.testing.cost import CountedBytes
 from framestream.testing.suite import Suite
 
@@ -256,11 +257,14 @@ def test_a_framer_that_would_end_the_program_is_told_in_whatever_asks_it(method:
             fuzz_framer(framer, [b"one\r\ntwo\r\n"], iterations=50)
 
 
+def only(name: str, framer: ReadCondition[Any], **arguments: Any) -> Check:
+    return {check.name: check for check in conformance_checks(framer, **arguments)}[name]
+
+
 def run(name: str, framer: ReadCondition[Any], **arguments: Any) -> str | None:
     """Run one check; return why it was not tried, or what it found."""
-    checks = {check.name: check for check in conformance_checks(framer, **arguments)}
     try:
-        return checks[name].run()
+        return only(name, framer, **arguments).run()
     except ConformanceError as error:
         return f"{error.defect}, got {error.got}"
 
@@ -317,6 +321,39 @@ def test_each_check_finds_by_itself(framer: Any, name: str, arguments: dict[str,
 @pytest.mark.parametrize("frame", [[1, 2], [], {"a": 1}, "text", b"\0"], ids=repr)
 def test_long_frames_are_grown_from_the_examples(frame: Any) -> None:
     assert run("linear-cost", Msgpack(), examples=[(b"".join([Msgpack().encode(frame)]), [frame])]) is None
+
+
+@pytest.mark.parametrize(
+    ("framer", "name", "arguments", "mend"),
+    [
+        (
+            faulty.IndexErrorWhenShort(),
+            "malformed",
+            {"malformed": [b"\0"]},
+            "return NeedMore() for bytes that have",
+        ),
+        (faulty.Answers((2, 1, 1)), "malformed", {"malformed": [b"abc"]}, "answer (payload start, payload stop, start"),
+        (faulty.ChunkDependent(), "truncation", EXAMPLES, "the same bytes are read rightly in one chunk; see check"),
+        (faulty.ChunkDependent(), "chunking", EXAMPLES, "let resume not move past what may be the beginning"),
+    ],
+)
+def test_the_hint_is_about_the_fault_and_not_about_the_check_that_meets_it(
+    framer: Any, name: str, arguments: dict[str, Any], mend: str
+) -> None:
+    with pytest.raises(ConformanceError) as caught:
+        only(name, framer, **arguments).run()
+    assert caught.value.hint.startswith(mend)
+
+
+@dataclass(frozen=True)
+class Listing(faulty.Lines):
+    names: Any = field(default_factory=list)
+
+
+def test_code_that_nobody_wrote_is_no_place_of_a_defect() -> None:
+    with pytest.raises(ConformanceError, match="unhashable type: 'list'") as caught:
+        only("value", Listing()).run()
+    assert "  at: " not in str(caught.value)
 
 
 def test_every_check_has_a_name_and_a_promise() -> None:

@@ -249,6 +249,22 @@ def test_each_alternative_is_asked_once_however_much_is_buffered() -> None:
         asked.clear()
 
 
+def test_a_refusal_of_choices_in_choices_asks_each_alternative_a_number_of_times_that_does_not_double() -> None:
+    asked = []
+
+    @dataclass(frozen=True)
+    class Refusing(ReadCondition[bytes]):
+        def find(self, window: Window) -> Any:
+            asked.append(self)
+            raise FramingError("refused")
+
+    condition: ReadCondition[bytes] = Refusing()
+    for number in range(16):
+        condition = FirstOf(When(bytes([number]), LINE), condition)
+    assert str(error(condition, b"a\n")).count("refused") == 1
+    assert len(asked) <= 2  # by split and by find
+
+
 def test_what_the_bytes_are_is_guessed_only_for_the_error_that_is_raised() -> None:
     guesses = []
 

@@ -178,6 +178,7 @@ async def test_what_makes_no_sense_is_refused_before_anybody_is_reached(monkeypa
             "^server_hostname is 'localhost', but tcp://localhost:1 is without TLS, .*: use tls://, or pass tls=True$",
         ),
         (serve(echo, TLS_HERE), AddressError, r"needs a certificate: pass tls=server_tls\(...\)"),
+        (serve(echo, TLS_HERE, tls=context), ValueError, r"tls is a context for clients; pass server_tls\(...\)"),
         # Where nobody can listen
         (serve(echo, "exec:cat"), AddressError, "cannot listen on exec:cat"),
         (serve(echo, "pipe:/tmp/fifo"), AddressError, "cannot listen on pipe:/tmp/fifo"),
@@ -185,7 +186,11 @@ async def test_what_makes_no_sense_is_refused_before_anybody_is_reached(monkeypa
         (serve(echo, "systemd:web"), AddressError, "no socket named 'web' was passed to this process"),
         # What cannot be sent to a worker
         (serve(lambda stream: None, HERE, workers=1), WorkerError, "handler .* cannot be .*; define it at"),
-        (serve(echo, HERE, workers=1, tls=context), WorkerError, "pass a function that makes the context"),
+        (
+            serve(echo, HERE, workers=1, tls=certificates().server()),
+            WorkerError,
+            "pass a function that makes the context",
+        ),
         (serve(echo, HERE, workers=1, on_discard=lambda error: None), WorkerError, "stream_options"),
     ):
         await raised(error, attempt, match=message)
@@ -275,6 +280,17 @@ async def hear_in_group(stream):
         group.create_task(hear_lines(stream))
 
 
+def hear_in_two_tasks(other):
+    async def handler(stream):
+        failed = await asyncio.gather(hear_lines(stream), return_exceptions=True)
+        try:
+            await other(stream)
+        except Exception as error:
+            raise ExceptionGroup("both", [ExceptionGroup("one", [error]), *failed]) from error
+
+    return handler
+
+
 def hear_by_callback(callback):
     def handler(stream):
         stream.on_frame(Msgpack(), callback)
@@ -320,6 +336,9 @@ RESET = None
     (hear_in_group, b"\xff\n", PEER, "0xff in position 0: invalid start byte (frame at offset 0) [line"),
     (hear_in_group, b"more", PEER, "stream ended inside a frame: 4 bytes arrived (at offset 0) [line"),
     (hear_in_group, b"x" * 99, PEER, "frame exceeds the limit of 50 bytes (at offset 0) [line"),
+    (hear_in_two_tasks(hear_lines), b"x" * 99, PEER, "the limit of 50 bytes"),
+    (hear_in_two_tasks(lambda stream: stream.write(b"it")), RESET, PEER, "connection ended: "),
+    (hear_in_two_tasks({}.__getitem__), b"x" * 99, HANDLER, "handler failed: ExceptionGroup: both"),
     (read_short, b"\x09" + bytes(9), PEER, "frame of 9 bytes exceeds the limit 4 (at offset 0) [length-prefix"),
     (hear_lines, RESET, PEER, "connection ended: "),
     (read_line, b"", PEER, "connection ended: "),

@@ -47,6 +47,7 @@ REFUSED = {
     "folder/fifo": f"'folder/fifo' {SCHEMES}",
     "systemd": f"'systemd' {SCHEMES}",
     "localhost:80": f"'localhost:80' {SCHEMES}; did you mean 'tcp://localhost:80'?",
+    ":80": f"':80' {SCHEMES}; did you mean 'tcp://:80'?",
     "tcp:localhost:1": f"'tcp:localhost:1': no port{TCP}",
     "tcp://localhost": f"'tcp://localhost': no port{TCP}",
     "tcp://::1:80": f"'tcp://::1:80': port could not be cast to integer value as ':1:80'{TCP}",

@@ -12,6 +12,7 @@ from certificates import certificates
 from stream_pairs import (
     KINDS,
     begun,
+    by_reads,
     connected,
     joined,
     logged,
@@ -20,6 +21,8 @@ from stream_pairs import (
     passes,
     raised,
     refused,
+    reset_on_close,
+    tcp_sockets,
     tls_between,
 )
 
@@ -36,6 +39,7 @@ from framestream import (
     UntilClose,
 )
 from framestream._events import events
+from framestream.net.sockets import open_stream
 from framestream.testing import Wire, memory_stream_pair
 from framestream.testing.memory import MemoryTransport, memory_transport_pair
 from framestream.transport import PipeTransport
@@ -58,6 +62,23 @@ async def test_answers_to_everything_before_the_end_still_leave():
 
 
 # Resets
+
+
+@pytest.mark.parametrize("sent", [b"", b"one\n", b"one\npart", b"part"])
+@pytest.mark.parametrize("waits", [True, False])
+async def test_a_reset_is_noticed_after_the_bytes_that_came_with_it(sent, waits):
+    ours, theirs = tcp_sockets()
+    stream, lines = open_stream(ours), []
+    reading = asyncio.ensure_future(by_reads(stream, Line(), lines.append))
+    if waits:
+        await passes(3)
+    theirs.send(sent)
+    reset_on_close(theirs)
+    theirs.close()
+    await reading
+    assert ["one"] * sent.startswith(b"one") == lines
+    assert stream.closed()
+    assert isinstance(stream.error, ConnectionResetError)
 
 
 def take_no_more(transport):

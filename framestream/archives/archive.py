@@ -247,8 +247,8 @@ def append(path: Url, frames: Iterable[Any], framer: Framer[Any] | str, *, index
         IncompleteFrame: the file ends inside a frame: see `repair`.
         FramingError: it holds something else.
         EncodeError: a frame has no encoding.
-        ArchiveError: it cannot be read or written, the index is stale, or what is appended would be joined to
-            the last frame, as to a line without its newline.
+        ArchiveError: it cannot be read or written, or another program has written to it meanwhile, the index is
+            stale, or what is appended would be joined to the last frame, as to a line without its newline.
     """
     path, writer = _local(path), _writer(framer)
     if not os.path.exists(path):
@@ -316,7 +316,7 @@ def repair(path: Url, framer: ReadCondition[Any] | str) -> Repaired:
     Raises:
         FramingError: the error is not a torn end after whole frames: perhaps the framer is wrong. Or the file
             would be as torn without it, as a JSON array is without its bracket.
-        ArchiveError: the file cannot be read or written.
+        ArchiveError: the file cannot be read or written, or another program has written to it meanwhile.
     """
     path = _local(path)
     source = LocalFile.of(path)

@@ -43,9 +43,9 @@ def cut(spec: str, file: str, max_frame_size: int | None, stats: bool, jobs: int
     """Cut FILE into frames by SPEC and print them.
 
     FILE is a path, - for standard input (the default), or a recording that comes with framestream:
-    sample:redis, sample:dns. Frames are printed as they arrive. SPEC is a framer with its options;
-    "framestream framers" lists them. A file whose name ends with .gz, .bz2, .xz, .lz4 or .zst is decompressed.
-    With --jobs, FILE is a path, or a URL such as s3://bucket/key if fsspec is installed.
+    sample:redis, sample:dns. It is decompressed if its name ends with .gz, .bz2, .xz, .lz4 or .zst. Frames are
+    printed as they arrive. SPEC is a framer with its options; "framestream framers" lists them. With --jobs, FILE
+    is a path, or a URL such as s3://bucket/key if fsspec is installed.
 
     The exit status is 1 if a frame is bad or too large, or the stream is malformed or ends inside a frame,
     after everything before that place has been printed. Frames that are discarded or truncated are reported.

@@ -245,13 +245,13 @@ class Outcome:
 
 
 def _found(framer: ReadCondition[Any], material: Arguments) -> Iterator[tuple[str, str, str]]:
-    # A framer that raises does so in nearly every check: the first tells all, the others refer to it.
-    raised: dict[str, str] = {}
+    # What a framer raises, or a wrong answer, stands in nearly every check: the first tells all, others refer to it.
+    told: dict[tuple[str, bytes | None], str] = {}
     for check in conformance_checks(framer, **material):
         try:
             reason = check.run()
         except ConformanceError as error:
-            first = raised.setdefault(error.defect, check.name) if error.__cause__ else check.name
+            first = told.setdefault((error.defect, None if error.__cause__ else error.data), check.name)
             same = f"{error.framer}: the same as in {first}"
             yield "BROKEN", check.name, str(error) if first == check.name else same
             continue

@@ -144,7 +144,7 @@ class FirstOf(Framer[T]):
         except FramingError as error:
             if number == 0 or number < len(self.alternatives) - 1 or window.taken:
                 raise
-            raise self._refusal(window) from error
+            raise self._refusal(window, error if window.memo is None else None) from error
         if type(found) is NeedMore:
             return still_missing(found, inner, window, (number, found.memo))
         if len(found) == 4 and type(found[3]) is not Decode:
@@ -200,16 +200,23 @@ class FirstOf(Framer[T]):
                 return number if type(found) is tuple or len(data) >= stop else None
         return len(self.alternatives) - 1
 
-    def _refusal(self, window: Window) -> FramingError:
-        """Combine all refusals into one error, placed where the alternative that got furthest gave up."""
-        reasons, furthest = [], window.start
-        for each in self.alternatives:
+    def _refusal(self, window: Window, last: FramingError | None) -> FramingError:
+        """Combine all refusals into one error, placed where the alternative that got furthest gave up.
+
+        `last` is that of the last alternative if it saw the same window: choices in choices would ask each twice as
+        often as the one around it.
+        """
+        refusals = []
+        for each in self.alternatives[:-1] if last else self.alternatives:
             try:
                 each.find(Window(window.data, window.start, eof=window.eof))
             except FramingError as error:
-                reasons.append(f"{each}: {error.reason}")
-                furthest = max(furthest, error.position or 0)
-        return FramingError(f"no alternative fits ({'; '.join(reasons)})", position=furthest)
+                refusals.append((each, error))
+        if last:
+            refusals.append((self.alternatives[-1], last))
+        reasons = "; ".join(f"{each}: {error.reason}" for each, error in refusals)
+        furthest = max([window.start, *(error.position or 0 for _, error in refusals)])
+        return FramingError(f"no alternative fits ({reasons})", position=furthest)
 
     def decode(self, payload: bytes) -> T:
         """Refuse a truncated frame: what decodes a frame is known only when all of it is found."""

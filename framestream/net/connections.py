@@ -59,6 +59,7 @@ CANCEL_TIMEOUT = 5.0
 
 # If a handler starts TLS itself, the TLS engine tells what is wrong with the peer's.
 _LOST_PEER: Final = (StreamClosed, StreamTimeout, ssl.SSLError)
+_BAD_PEER: Final = (FramingError, PayloadError, BufferFull)
 
 
 @dataclass(frozen=True)
@@ -376,13 +377,14 @@ class Connections:
 
     def _failed(self, error: BaseException, peer: str, stream: IOStream | None = None) -> None:
         stats, cause = self._stats, error
-        while isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:
-            cause = cause.exceptions[0]  # as a task group raises it
+        # As a task group raises it: tasks that read and write fail at once when the peer is lost.
+        while isinstance(cause, BaseExceptionGroup) and (len(cause.exceptions) == 1 or all_failed_at(stream, cause)):
+            cause = min(cause.exceptions, key=lambda one: isinstance(one, _LOST_PEER))
         words, kind = describe_error(cause), type(cause).__name__
         # A handler may use other streams, too: their failures are the handler's.
         is_ours = stream is None or failed_at(stream, cause)
         is_gone = stream is None or stream.closed()
-        if is_ours and isinstance(cause, FramingError | PayloadError | BufferFull):
+        if is_ours and isinstance(cause, _BAD_PEER):
             stats.peer_failures += 1
             name = getattr(cause, "framer", "")
             framer = f" [{name}]" if name else ""
@@ -428,6 +430,13 @@ class Connections:
         if is_news:
             self._told_until[what] = now + TELL_AGAIN
         return is_news
+
+
+def all_failed_at(stream: IOStream | None, group: BaseExceptionGroup) -> bool:
+    """Tell whether every error of a group can be one of the peer that this stream knows."""
+    peers = (*_LOST_PEER, *_BAD_PEER)
+    _, others = group.split(lambda error: isinstance(error, peers) and (stream is None or failed_at(stream, error)))
+    return others is None
 
 
 def failed_at(stream: IOStream, error: BaseException) -> bool:

@@ -126,6 +126,8 @@ async def serve(
         raise AddressError(f"{url} needs a certificate: pass tls=server_tls(...)", url=url)
     if not (tls is None or callable(tls) or isinstance(tls, ssl.SSLContext)):
         raise TypeError(f"tls is {tls!r}; pass server_tls(...), or a function that makes a context")
+    if isinstance(tls, ssl.SSLContext) and tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
+        raise ValueError("tls is a context for clients; pass server_tls(...)")
     check_seconds("handshake_timeout", handshake_timeout)
     check_seconds("drain_timeout", drain_timeout)
     check_count("backlog", backlog)

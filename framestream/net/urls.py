@@ -107,7 +107,7 @@ def parse_url(url: str) -> Endpoint:
     scheme, colon, rest = url.partition(":")
     parse = _SCHEMES.get(scheme)
     if not colon or parse is None:
-        meant = re.fullmatch(r"(?:(https|wss|ssl|mqtts|rediss|amqps)://|[a-z]+://)?([^/:@]+:[0-9]+)/?", url)
+        meant = re.fullmatch(r"(?:(https|wss|ssl|mqtts|rediss|amqps)://|[a-z]+://)?([^/:@]*:[0-9]+)/?", url)
         hint = f"; did you mean '{'tls' if meant[1] else 'tcp'}://{meant[2]}'?" if meant else ""
         if os.path.exists(url):
             hint = f"; did you mean './{url}'?"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from framestream import errors
-from framestream.errors import FAULTS, EncodeError, FramestreamError, FramingError, counted
+from framestream.errors import FAULTS, EncodeError, FramerContractError, FramestreamError, FramingError, counted
 from framestream.framer import PADDING, Decode, Framer, NeedMore, ReadCondition, Window
 from framestream.framers.answers import decoder_of
 
@@ -21,6 +21,8 @@ Answer: TypeAlias = "tuple[Any, ...] | NeedMore | FramingError"
 _MOST_SHOWN = 300  # characters
 _PLACES = ("resume", "settled", "payload_start")
 BUFFERS = (bytes, bytearray, memoryview)
+_MAY_RAISE = "return NeedMore() for bytes that have not arrived; raise FramingError for what is wrong"
+_MAY_ANSWER = "answer (payload start, payload stop, start of the next frame) or NeedMore(...)"
 
 
 @dataclass(eq=False, repr=False)
@@ -89,7 +91,10 @@ def under(check: str, framer: ReadCondition[Any], promise: str = "", mend: str =
     except ConformanceError as error:
         broken = error
     except FramestreamError as error:
-        broken = ConformanceError(f"the decoder refuses it: {error}")
+        hint = ""
+        if isinstance(error, FramerContractError):  # the check's own hint is about what it has not come to compare
+            hint = _MAY_RAISE if error.__cause__ else _MAY_ANSWER
+        broken = ConformanceError(f"the decoder refuses it: {error}", hint=hint)
         broken.__cause__ = error.__cause__ or error
     except Untried:
         raise
@@ -122,15 +127,14 @@ def ask(framer: ReadCondition[Any], window: Window) -> Answer:
         moved.position = None if error.position is None else error.position - start
         return moved
     except FAULTS as error:
-        hint = "return NeedMore() for bytes that have not arrived; raise FramingError for what is wrong"
-        raise raised("find", error, data=bytes(window.data[start:]), hint=hint) from error
+        raise raised("find", error, data=bytes(window.data[start:]), hint=_MAY_RAISE) from error
     if complaint := _complaint(framer, start, len(window.data), answer):
         raise ConformanceError(
             complaint,
             data=bytes(window.data[start:]),
             expected=f"indices from {start}, where the frame begins, to {len(window.data)}, where the bytes end",
             got=describe_answer(answer),
-            hint="answer (payload start, payload stop, start of the next frame) or NeedMore(...)",
+            hint=_MAY_ANSWER,
         )
     if not start:
         checked: Answer = answer
@@ -292,6 +296,8 @@ def _place(error: BaseException) -> str:
     if not frames:
         return ""
     last = [frame for frame in frames if frame.filename == frames[0].filename][-1]
+    if not last.line:  # generated code, such as the `__hash__` of a dataclass
+        return ""
     path, here = Path(last.filename), Path.cwd()
     shown = path.relative_to(here) if path.is_relative_to(here) else path
     return f"{shown}, line {last.lineno}, in {last.name}: {last.line}"

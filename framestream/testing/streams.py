@@ -49,6 +49,7 @@ _TAKEN = (
     "a condition that reports settled payload is shown the frame without it: window.start has moved on "
     "and window.taken bytes are gone"
 )
+_CHUNKED = "the same bytes are read rightly in one chunk; see check 'chunking'"
 # How frames are read, and how to mend it if that gives others.
 _HOW = {
     "frame": ("one at a time", ""),
@@ -174,7 +175,7 @@ def check_truncation(suite: Suite) -> None:
             if reading.malformed:
                 defect = "bytes that merely break off are refused as malformed"
                 raise ConformanceError(defect, data=part, got=reading.outcome)
-            _hold(suite, reading, ([part], in_chunks(part, 1 + len(part) // _MOST_WIRE)), ("frame",))
+            _hold(suite, reading, ([part], in_chunks(part, 1 + len(part) // _MOST_WIRE)), ("frame",), if_cut=_CHUNKED)
 
 
 def check_malformed(suite: Suite) -> None:
@@ -241,7 +242,7 @@ def check_bad_frames(suite: Suite) -> None:
             if not same_frames(alone, reading.values()):
                 defect = "a frame that cannot be decoded costs its neighbours"
                 raise ConformanceError(defect, data=row, expected=repr(alone), got=reading)
-            _hold(suite, reading, suite.chunkings(row, few=True))
+            _hold(suite, reading, suite.chunkings(row, few=True), if_cut=_CHUNKED)
             _check_split(framer, row, reading, eof=False)
     if not tried:
         raise Untried("frames of the examples cannot stand in a row")
@@ -267,13 +268,14 @@ def check_limits(suite: Suite) -> None:
         cuts = suite.reading(wire).cuts
         sizes = sorted({len(cut.payload) for cut in cuts})
         chosen = {*sizes[:1], *sizes[len(sizes) // 2 :][:1], *sizes[-1:]}
-        limits = sorted({size + step for size in chosen for step in (-1, 0, 1)} - {-1})
-        for number, (limit, policy) in enumerate(product(limits, POLICIES)):
+        sizes = sorted({size + step for size in chosen for step in (-1, 0, 1)} - {-1})
+        for number, (limit, policy) in enumerate(product(sizes, POLICIES)):
             whole = transcript(framer, [wire], max_size=limit, on_oversize=policy)
             _check_verdict(framer, wire, cuts, limit, whole)
             option = "max_frame_size" if framer.max_size is None and number % 3 else "max_size"
             by: By = "frame" if number % 5 % 2 else "batch"
-            _hold(suite, whole, suite.chunkings(wire, few=True), (by,), on_oversize=policy, **{option: limit})
+            limits: Any = {"on_oversize": policy, option: limit}
+            _hold(suite, whole, suite.chunkings(wire, few=True), (by,), **limits)
     # Check each frame by its own size, too: in a row, a larger one before may already have ended the stream.
     for frame in suite.frames():
         cuts = suite.reading(frame).cuts
@@ -301,13 +303,19 @@ def _hold(
     expected: Transcript | Reading,
     chunkings: Iterable[list[bytes]],
     ways: Iterable[By] = WAYS,
+    *,
+    if_cut: str = "",
     **options: Any,
 ) -> None:
-    """Compare the decoder's results for each chunking, read in each way, with the expected ones."""
+    """Compare the decoder's results for each chunking, read in each way, with the expected ones.
+
+    The first chunking is the whole; `if_cut` says how to mend it if only another one gives other results.
+    """
     limits = options or {"max_frame_size": UNLIMITED}
     told = ", ".join(["", *(f"{name}={value}" for name, value in options.items())])
     for (number, chunks), by in product(enumerate(chunkings), ways):
         how, hint = _HOW[by]
+        hint = hint or (if_cut if number else "")
         got = transcript(suite.framer, chunks, by=by, seed=number, **limits)
         hold_alike(expected, got, f"read {how}{told}, this chunking gives another transcript", chunks, hint=hint)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import stat
 import sys
@@ -41,13 +42,14 @@ class SocketTransport(PolledTransport):
         peer: the peer's address as text, if known; otherwise the system is asked.
     """
 
-    __slots__ = ("peer", "socket")
+    __slots__ = ("_sent", "peer", "socket")
 
     peer: str
     socket: Socket
 
     def __init__(self, sock: Socket, peer: str = "") -> None:
         super().__init__()
+        self._sent = False  # since the loop has told of bytes last
         prepare_socket(sock)
         self.socket = sock
         self.peer = peer or address_of_peer(sock)
@@ -59,13 +61,24 @@ class SocketTransport(PolledTransport):
 
     def send(self, buffers: Sequence[Buffer]) -> int:
         """Send with one system call, however many buffers there are."""
+        self._sent = True
         if len(buffers) == 1:
             return self.socket.send(buffers[0])
         return self.socket.sendmsg(buffers[:MOST_BUFFERS])
 
     def watch_readable(self, callback: Callable[[], object] | None) -> None:
         """Register with the loop's selector."""
+        if callback is not None and _forgets_errors(self.loop):
+            callback = self._receive_and_watch_on
         watch(self.loop, "reader", self.socket.fileno(), callback)
+
+    def _receive_and_watch_on(self) -> None:
+        # Bytes that arrived together with a reset must not hide it. What was sent meanwhile has met it already.
+        self._sent = False
+        self.receive_now()
+        if self._reading and not self._sent and _has_error(self.socket):
+            self.pause_reading()
+            self.resume_reading()
 
     def watch_writable(self, callback: Callable[[], object] | None) -> None:
         """Register with the loop's selector."""
@@ -301,6 +314,19 @@ def watch(loop: asyncio.AbstractEventLoop, kind: Kind, fd: int, callback: Callab
     except NotImplementedError:
         what = f"{type(loop).__name__} cannot watch descriptors"
         raise NotImplementedError(f"{what}: use transport_over(sock), and start_tls for TLS") from None
+
+
+def _forgets_errors(loop: asyncio.AbstractEventLoop) -> bool:
+    """Tell whether the loop calls a reader just once for a descriptor that has an error, as libuv does."""
+    uvloop = sys.modules.get("uvloop")
+    return uvloop is not None and isinstance(loop, uvloop.Loop)
+
+
+def _has_error(sock: socket.socket) -> bool:
+    """Tell whether the socket has an error which a later receive will raise; it still will."""
+    poll = select.poll()
+    poll.register(sock, 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 def prepare_socket(sock: socket.socket) -> None:
