@@ -588,11 +588,10 @@ class CurrentFrame:
             found: Any = condition.find(self.window)
         except FAULTS:
             return
-        positions: tuple[Any, ...] = ()
         if type(found) is tuple:
-            positions = found[:3]
-        elif type(found) is NeedMore:
-            positions = (found.size, found.resume or 0, found.settled or 0, found.payload_start or 0)
+            positions = list(found[:3])
+        else:  # by name: compiled, to read an attribute of another type than declared is an error
+            positions = [getattr(found, name, None) or 0 for name in ("size", "resume", "settled", "payload_start")]
         if not all(hasattr(position, "__index__") for position in positions):
             self.condition = condition
             self.fault(f"find returned {found!r}, whose positions are not all integers", error)
