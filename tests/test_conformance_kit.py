@@ -5,13 +5,15 @@ from __future__ import annotations
 import tracemalloc
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import faulty_framers as faulty
 import pytest
+from distributions import site
 from framer_examples import Never
 
-from framestream import Exactly, Msgpack, NeedMore, ReadCondition, Window
+from framestream import Exactly, Msgpack, NeedMore, ReadCondition, Window, plugins
 from framestream.framer import PADDING, Decode
 from framestream.testing import Check, ConformanceError, check_framer, conformance_checks, fuzz_framer
 from framestream.testing.cost import CountedBytes
@@ -354,6 +356,13 @@ def test_code_that_nobody_wrote_is_no_place_of_a_defect() -> None:
     with pytest.raises(ConformanceError, match="unhashable type: 'list'") as caught:
         only("value", Listing()).run()
     assert "  at: " not in str(caught.value)
+
+
+def test_a_plugin_that_cannot_be_imported_breaks_the_promise_about_its_name(tmp_path: Path) -> None:
+    named = faulty.faulty("Named", name="upto", __str__=lambda _: "upto")
+    with site(tmp_path) as place, plugins.isolated():
+        place.install("acme-upto", "raise KeyError", "upto")
+        assert "KeyError" in str(run("spec-string", named()))
 
 
 def test_every_check_has_a_name_and_a_promise() -> None:

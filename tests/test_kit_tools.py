@@ -87,6 +87,17 @@ def test_a_long_example_is_tried_whole_and_what_takes_many_readings_on_parts_of_
         assert questions < 8 * len(example), check.name
 
 
+@pytest.mark.parametrize(("few", "pieces"), [(False, 5000), (True, 1667)])
+def test_a_long_frame_is_cut_byte_by_byte_or_in_few_pieces_if_it_is_read_often(few: bool, pieces: int) -> None:
+    data = bytes(range(250)) * 20
+    ways = list(Suite(faulty.Lines()).chunkings(data, few=few))
+    assert ways[0] == [data]
+    assert {b"".join(chunks) for chunks in ways} == {data}
+    sizes = sorted(map(len, ways))
+    assert sizes[-1] == pieces
+    assert sum(sizes) < 2 * pieces
+
+
 def test_a_defect_deep_in_a_long_example_is_found_as_well() -> None:
     class Slips(faulty.Lines):
         def split(self, window: Window) -> Any:
