@@ -579,22 +579,22 @@ class CurrentFrame:
         error.excerpt = self.buffer.peek(32, at=max(at, 0))
         return error
 
-    def blame(self, condition: ReadCondition[Any], error: TypeError) -> None:
-        """Raise the error for the condition's author if positions that are no integers have caused this one.
+    def fault_behind(self, error: TypeError, condition: ReadCondition[Any]) -> FramerContractError | None:
+        """Return the error for the condition's author if positions that are no integers have caused this one.
 
         To check each answer would cost every frame. So the last question is asked again instead.
         """
         try:
             found: Any = condition.find(self.window)
         except FAULTS:
-            return
-        if type(found) is tuple:
-            positions = list(found[:3])
-        else:  # by name: compiled, to read an attribute of another type than declared is an error
-            positions = [getattr(found, name, None) or 0 for name in ("size", "resume", "settled", "payload_start")]
-        if not all(hasattr(position, "__index__") for position in positions):
-            self.condition = condition
-            self.fault(f"find returned {found!r}, whose positions are not all integers", error)
+            return None
+        # By name: compiled, to read an attribute of another type than declared is an error.
+        names = ("size", "resume", "settled", "payload_start")
+        positions = found[:3] if type(found) is tuple else [getattr(found, name, None) or 0 for name in names]
+        if all(hasattr(position, "__index__") for position in positions):
+            return None
+        reason = f"find returned {found!r}, whose positions are not all integers"
+        return because(FramerContractError(reason, framer=str(condition), offset=self.buffer.offset), error)
 
     def fault(self, reason: str, cause: BaseException | None = None) -> NoReturn:
         """Raise the error for a mistake of the condition's author."""
@@ -1160,14 +1160,9 @@ class FrameDecoder:
         frame = self._frame
         if frame.state is BROKEN:
             return False
-        if isinstance(error, TypeError):
-            try:
-                frame.blame(self.condition, error)
-            except FramerContractError as fault:
-                frame.state = BROKEN
-                self._error = fault
-                raise
-            return False
+        if isinstance(error, TypeError) and (fault := frame.fault_behind(error, self.condition)) is not None:
+            self._goes_on_after(fault, limit, policy)
+            raise fault
         if isinstance(error, FrameTooLarge) and error.discarded:  # all of it
             if self.on_discard is not None:
                 self.on_discard(error)

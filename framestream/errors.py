@@ -21,7 +21,7 @@ import copyreg
 import errno
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from sys import float_info
@@ -446,6 +446,27 @@ def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
     """Raise ValueError unless `value` is one of the allowed words."""
     if value not in allowed:
         raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
+
+
+def check_truth(name: str, value: object) -> None:
+    """Raise ValueError unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}; it must be True or False")
+
+
+def nearest(word: str, among: Iterable[str]) -> str | None:
+    """Return the likeliest spelling of a mistyped word, or None."""
+    from difflib import get_close_matches  # noqa: PLC0415  # a mistake has time
+
+    return next(iter(get_close_matches(word, list(among), n=1)), None)
+
+
+def unknown_options(what: str, unknown: Iterable[str], known: Iterable[str], elsewhere: Mapping[str, str]) -> TypeError:
+    """Return the error for options that there are not; it suggests what was meant, which may have another name."""
+    names = sorted(unknown)
+    meant = elsewhere.get(names[0]) or nearest(names[0], known)
+    hint = f"; did you mean {meant}?" if meant else ""
+    return TypeError(f"{what}: {', '.join(names)}{hint}")
 
 
 def check_function(name: str, value: object, *, optional: bool = False) -> None:

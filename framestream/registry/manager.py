@@ -9,14 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from framestream._events import EVENTS, Listener, events
-from framestream.errors import PluginError, UnknownFramerError, blame
+from framestream.errors import PluginError, UnknownFramerError, blame, nearest
 from framestream.framers import BUILT_IN
 from framestream.registry.names import (
     FIRST_PARTY,
     NamedFramer,
     did_you_mean,
     named_framer,
-    nearest,
     normalised,
     read_config,
 )

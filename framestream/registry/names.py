@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from framestream.errors import SpecError
+from framestream.errors import SpecError, nearest
 from framestream.framers import BUILT_IN
 
 if TYPE_CHECKING:
@@ -46,14 +46,6 @@ def is_name(text: str) -> bool:
 def normalised(distribution: str) -> str:
     """Return a distribution's name as package indexes compare it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
-
-
-def nearest(word: str, among: Iterable[str]) -> str | None:
-    """Return the likeliest spelling of a mistyped word, or None."""
-    from difflib import get_close_matches  # noqa: PLC0415
-
-    close = get_close_matches(word, list(among), n=1, cutoff=0.6)
-    return close[0] if close else None
 
 
 def did_you_mean(word: str, among: Iterable[str]) -> str:

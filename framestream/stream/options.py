@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any, Final, NamedTuple, TypedDict, get_type_hints
 
@@ -15,12 +15,9 @@ from framestream.errors import (
     check_function,
     check_rate,
     check_seconds,
+    check_truth,
+    unknown_options,
 )
-
-
-def _check_truth(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} is {value!r}; it must be True or False")
 
 
 class Option(NamedTuple):
@@ -73,7 +70,7 @@ class StreamOptions(TypedDict, total=False):
     write_high_water: Annotated[int, Option(1 << 16, _size)]
     write_low_water: Annotated[int, Option(1 << 14, _size)]
     max_write_buffer_size: Annotated[int | None, Option(None, partial(_size, optional=True))]
-    half_open: Annotated[bool, Option(False, _check_truth)]
+    half_open: Annotated[bool, Option(False, check_truth)]
     frame_timeout: Annotated[float | None, _no_limit]
     idle_timeout: Annotated[float | None, _no_limit]
     min_rate: Annotated[float, Option(0, check_rate)]
@@ -111,13 +108,3 @@ def check_options(options: Mapping[str, Any]) -> None:
     low, high = options.get("write_low_water"), options.get("write_high_water", DEFAULTS["write_high_water"])
     if low is not None and low > high:
         raise ValueError(f"write_low_water is {low}, above write_high_water {high}")
-
-
-def unknown_options(what: str, unknown: Iterable[str], known: Iterable[str], elsewhere: Mapping[str, str]) -> TypeError:
-    """Return the error for options that there are not; it suggests what was meant, which may have another name."""
-    from difflib import get_close_matches  # noqa: PLC0415  # a mistake has time
-
-    names = sorted(unknown)
-    meant = elsewhere.get(names[0]) or next(iter(get_close_matches(names[0], list(known), n=1)), "")
-    hint = f"; did you mean {meant}?" if meant else ""
-    return TypeError(f"{what}: {', '.join(names)}{hint}")

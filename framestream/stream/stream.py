@@ -28,12 +28,13 @@ from framestream.errors import (
     counted,
     describe_os_error,
     printable,
+    unknown_options,
 )
 from framestream.framer import Framer, ReadCondition, check_condition
 from framestream.framers.amounts import Available, Exactly
 from framestream.iterate import condition_of
 from framestream.stream.callbacks import CallbackRead, Callbacks, FrameHandler, StreamingRead, in_context
-from framestream.stream.options import DEFAULTS, StreamOptions, check_options, unknown_options
+from framestream.stream.options import DEFAULTS, StreamOptions, check_options
 from framestream.stream.reads import REST, AwaitedBytes, Batches, FrameBody, PendingRead, WaitingFrames, next_answer
 from framestream.stream.receiver import ENDED, End, EndKind, Receiver
 from framestream.stream.sender import DONE, BytesLike, Sender
@@ -270,9 +271,8 @@ class IOStream(Generic[F]):
             raise unknown_options("unknown option of a read", unknown, known, _OF_READS_ELSEWHERE)
         check_condition(condition)
         check_count("max_size", max_size, optional=True)
-        timeouts = None
-        if timeout is not None or min_rate is not None:
-            timeouts = (self.timeouts or ReadTimeouts()).but(timeout, min_rate)
+        is_timed = timeout is not None or min_rate is not None
+        timeouts = (self.timeouts or ReadTimeouts()).but(timeout, min_rate) if is_timed else None
         if callback is not None:
             callback = in_context(callback)
         if streaming_callback is not None:
@@ -417,9 +417,6 @@ class IOStream(Generic[F]):
         read = AwaitedBytes(self, size)
         await next_answer(self, REST, read.are_next, read=read)
         return self.receiver.decoder.peek(size)
-
-    async def _until_there(self, read: AwaitedBytes) -> None:
-        await next_answer(self, REST, read.are_there, read=read)
 
     # Writing
 
@@ -778,7 +775,8 @@ class IOStream(Generic[F]):
         most = decoder.received + _MOST_TO_DISCARD
         with suppress(FramestreamError):
             while self.receiver.end is None and decoder.received < most:
-                await self._until_there(AwaitedBytes(self, 1, ends_by_drain=False))
+                read = AwaitedBytes(self, 1, ends_by_drain=False)
+                await next_answer(self, REST, read.are_there, read=read)
                 decoder.take_leftover()
 
     async def __aenter__(self) -> Self:
