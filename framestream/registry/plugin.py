@@ -259,26 +259,39 @@ def _may_declare_plugins(distribution: metadata.Distribution) -> bool:
 
 
 def _plugins_of(name: str, distribution: metadata.Distribution) -> list[Plugin]:
-    by_module: dict[str, dict[str, metadata.EntryPoint]] = {}
-    for point in distribution.entry_points.select(group=GROUP):
-        by_module.setdefault(point.value.partition(":")[0].strip(), {})[point.name] = point
+    by_module: dict[str, dict[str, Callable[[], Any]]] = {}
+    for point, value in _entry_points(distribution.read_text("entry_points.txt") or ""):
+        by_module.setdefault(value.partition(":")[0].strip(), {})[point] = partial(_found_at, point, value)
     told: Any = distribution.metadata
     version = told.get("Version") or ""  # each look at it parses the metadata
     plugins = []
     for module, points in by_module.items():
-        plugin = Plugin(name, version, module, {name: partial(_found_at, point) for name, point in points.items()})
+        plugin = Plugin(name, version, module, points)
         if wrong := [name for name in plugin.names if not is_name(name)]:
             plugin.fail(f"its entry point '{wrong[0]}' is not a name for a framer: letters and digits of ASCII")
         plugins.append(plugin)
     return plugins
 
 
-def _found_at(point: metadata.EntryPoint) -> Any:
+def _entry_points(text: str) -> Iterator[tuple[str, str]]:
+    # `Distribution.entry_points` needs all of them to be well formed from Python 3.15 on, those of other groups, too.
+    group = ""
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("["):
+            group = line.strip("[]")
+        elif group == GROUP and line and not line.startswith("#"):
+            name, is_pair, value = map(str.strip, line.partition("="))
+            if not is_pair:
+                raise ValueError(f"{line!a} among its entry points is not NAME = MODULE")
+            yield name, value
+
+
+def _found_at(name: str, value: str) -> Any:
     # Not when it is listed: who asks for another framer, or has disabled this plugin, does not want to read of it.
-    if not point.pattern.match(point.value):
-        told = f"its entry point '{_plain(point.name)}' is '{_plain(point.value)}'"
+    if not metadata.EntryPoint.pattern.match(value):
+        told = f"its entry point '{_plain(name)}' is '{_plain(value)}'"
         raise PluginError(f"{told}; it must be MODULE or MODULE:ATTRIBUTE")
-    return point.load()
+    return metadata.EntryPoint(name, value, GROUP).load()
 
 
 def _plain(text: str) -> str:
