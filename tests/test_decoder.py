@@ -459,7 +459,8 @@ def test_positions_that_are_no_integers_are_the_authors_mistake(answer: Any, rea
 def test_a_limit_that_is_no_number_is_not_the_framers_mistake(read: str) -> None:
     limit: Any = "5"
     decoder = fed(b"a\n")
-    refused(TypeError, getattr(decoder, read), Lines(), max_size=limit)
+    for condition in (Lines(), Answers(FramingError("no frame"))):
+        refused(TypeError, getattr(decoder, read), condition, max_size=limit)
     assert decoder.next_frame(Lines()) == b"a"
 
 
