@@ -61,20 +61,30 @@ class Callbacks:
             callback(*args)
         except BaseException as error:  # a future that was cancelled raises no Exception
             self.fail(error)
-            raise
         finally:
             self.ran()
 
     def fail(self, error: BaseException) -> None:
-        """Close the stream because of an exception from a callback, which also reaches the loop."""
-        self._stream.log_problem("callback", error)
-        self._stream.close(error)
+        """Close the stream because of an exception from a callback, and raise it, so that it reaches the loop.
+
+        A write that meets what has ended the connection is no fault of the callback: only the stream is closed.
+        """
+        stream = self._stream
+        cause = error.real_error if isinstance(error, StreamClosed) else None
+        if cause is not None and cause in (stream.error, stream.sender.error):
+            stream.close(cause)
+            return
+        stream.log_problem("callback", error)
+        stream.close(error)
+        raise error
 
     def ran(self) -> None:
         """Note that a pending callback has run."""
         self.pending -= 1
         if self._stream.closed():
             self.close()
+        elif self._stream.receiver.end is not None:
+            self._stream.watch_for_end()  # which was put off until it had run
 
     # The end
 
@@ -305,6 +315,5 @@ class FrameHandler(CallbackRead):
         except BaseException as error:
             self.stop()
             callbacks.fail(error)
-            raise
         finally:
             callbacks.ran()
