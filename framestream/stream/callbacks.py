@@ -60,23 +60,24 @@ class Callbacks:
         try:
             callback(*args)
         except BaseException as error:  # a future that was cancelled raises no Exception
-            self.fail(error)
+            if self.fail(error):
+                raise
         finally:
             self.ran()
 
-    def fail(self, error: BaseException) -> None:
-        """Close the stream because of an exception from a callback, and raise it, so that it reaches the loop.
+    def fail(self, error: BaseException) -> bool:
+        """Close the stream because of an exception from a callback; return True if the loop is to have it.
 
-        A write that meets what has ended the connection is no fault of the callback: only the stream is closed.
+        It is not if a write has met what ended the connection: that is no fault of the callback's.
         """
         stream = self._stream
         cause = error.real_error if isinstance(error, StreamClosed) else None
         if cause is not None and cause in (stream.error, stream.sender.error):
             stream.close(cause)
-            return
+            return False
         stream.log_problem("callback", error)
         stream.close(error)
-        raise error
+        return True
 
     def ran(self) -> None:
         """Note that a pending callback has run."""
@@ -314,6 +315,7 @@ class FrameHandler(CallbackRead):
                 callback(frame)
         except BaseException as error:
             self.stop()
-            callbacks.fail(error)
+            if callbacks.fail(error):
+                raise
         finally:
             callbacks.ran()
