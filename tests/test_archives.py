@@ -461,6 +461,18 @@ def test_an_index_gives_every_frame_by_its_number(path, name, jobs):
         assert all(split.is_exact for split in plan(path, framer, parts=4))
 
 
+def test_what_a_caller_makes_of_a_frame_is_not_what_the_next_one_gets(path):
+    frames = [{"n": [number]} for number in range(3)]
+    write(path, frames, Msgpack())
+    archive = Archive(path, Msgpack())
+    ways = (lambda: archive[1], lambda: archive[1:2][0], *[lambda: archive.__getitems__([1, 0, 1])[2]] * 2)
+    for ask in (*ways, lambda: next(iter(archive))):
+        ask()["n"].append("changed")
+    one, _, again = archive.__getitems__([1, 0, 1])
+    assert one is not again
+    assert [archive[1], *archive, one, again] == [frames[1], *frames, frames[1], frames[1]]
+
+
 def test_a_bad_frame_that_is_asked_for_again_holds_no_more_than_before(path):
     path.write_bytes(b"a\n\xff\n")
     make_index(path, Line())

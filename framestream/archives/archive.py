@@ -8,6 +8,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import replace
 from itertools import chain
 from typing import Any, Final, NamedTuple, overload
@@ -47,7 +48,7 @@ class Archive(Sequence[Any]):
 
     It needs the index that `make_index` or `framestream index` makes. PyTorch and Hugging Face call this a
     map-style data set; it can be pickled, and each process then reads for itself. Reading a frame reads
-    about 64 KiB; the frames of the last 16 of these blocks are kept: copy one before you change it.
+    about 64 KiB; the frames of the last 16 of these blocks are kept, and each caller gets a deep copy.
 
     Args:
         url: a path, or a URL that fsspec opens.
@@ -112,12 +113,12 @@ class Archive(Sequence[Any]):
         frame = frames[place]
         if isinstance(frame, BadFrame):
             raise frame.with_traceback(None)  # it is kept, and would keep one more piece of it each time
-        return frame
+        return deepcopy(frame)
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Return the frames of these numbers, as data loaders ask for them: each block is read once."""
-        frames = {index: self[index] for index in sorted(set(indices))}
-        return [frames[index] for index in indices]
+        frames = {place: self[indices[place]] for place in sorted(range(len(indices)), key=indices.__getitem__)}
+        return [frames[place] for place in range(len(indices))]
 
     def _frames(self, block: int) -> list[Any]:
         frames: list[Any] = []

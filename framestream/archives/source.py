@@ -273,7 +273,7 @@ def alone(source: LocalFile) -> Iterator[IO[bytes]]:
         ArchiveError: another one has it, or it cannot be written.
     """
     with telling(source.url, done="written"):
-        file = open(source.url, "r+b", buffering=0)
+        file = open(source.url, "r+b", buffering=0)  # noqa: SIM115 - what the caller does is told by the caller
     with file:
         with suppress(ImportError, OSError):  # Windows has no locks that leave readers alone, some disks have none
             import fcntl  # noqa: PLC0415 - not everywhere
