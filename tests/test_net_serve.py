@@ -804,4 +804,5 @@ async def test_plugins_hear_of_a_server_and_of_what_fails_in_it():
         plugins.register(Observer(), "observer")
         async with await serve(lambda stream: {}["fail"], HERE) as server:
             await raised(StreamClosed, ask, server.url)
+            server.close()  # and once more at the end
     assert [(what, server) for what in ("opened", "KeyError('fail')", "closed")] == heard
