@@ -247,8 +247,7 @@ class CurrentFrame:
                 self.reset()
                 if eof and not buffer.size:
                     return False
-                if self.is_tired(1):
-                    raise Respite
+                self.tire(1)
             if in_parts and self.settled > 0:
                 return True
             need = self.need
@@ -427,7 +426,10 @@ class CurrentFrame:
         if self.stop > 0:
             if not buffer.size:
                 return NEED_DATA
-            part = buffer.take_some(self.stop)
+            if buffer.pos == len(buffer.head):
+                buffer.grow(1)
+            part = buffer.peek(min(self.stop, len(buffer.head) - buffer.pos))
+            buffer.advance(len(part))
             self._moved(len(part))
             return part
         if self.trailer and self.end:
@@ -563,13 +565,12 @@ class CurrentFrame:
         error = IncompleteFrame(received=size, expected=self.consumed + self.end if self.extent else None)
         return self.placed(error, -self.consumed)
 
-    def is_tired(self, effort: int) -> bool:
-        """Count work done; return True if other tasks are to get a turn before there is more."""
+    def tire(self, effort: int) -> None:
+        """Count work to do; raise `Respite` if other tasks are to get a turn before it is done."""
         self.patience -= effort
-        if self.patience > 0:
-            return False
-        self.patience = _PATIENCE
-        return True
+        if self.patience <= 0:
+            self.patience = _PATIENCE
+            raise Respite
 
     def name_of(self, condition: ReadCondition[Any]) -> str:
         """Return the spec string, made once: it costs more than a frame, and bad frames come in floods."""
@@ -682,7 +683,7 @@ class FrameDecoder:
     # fmt: off
     __slots__ = (
         "__weakref__", "_bad", "_batch", "_buffer", "_cut", "_discarded", "_eof", "_error",
-        "_finished", "_first", "_frame", "_other", "_oversized", "_quota", "_ripe", "_size", "_start",
+        "_finished", "_first", "_frame", "_high_water", "_other", "_oversized", "_quota", "_ripe", "_size", "_start",
         "ahead", "condition", "max_frame_size", "on_discard", "on_oversize",
         "on_payload_error",
     )
@@ -719,7 +720,7 @@ class FrameDecoder:
         self._size = 0  # bytes it took, header and delimiter included; or those of a batch, on average
         self._ripe = _RUN  # when `_cut` is as much, enough frames of one kind came in a row to look ahead
         self._quota = _FIRST_QUOTA
-        self._oversized = self._discarded = self._bad = 0  # see `stats`
+        self._oversized = self._discarded = self._bad = self._high_water = 0  # see `stats`
 
     def begin_turn(self) -> None:
         """Raise `Respite` after many frames, counted from here: other tasks have just had a turn.
@@ -747,10 +748,9 @@ class FrameDecoder:
         if type(data) is not bytes:
             data = _bytes_of(data)
         if data:
-            buffer = self._buffer
-            buffer.append(data)
-            if self.ahead:
-                buffer.high_water = max(buffer.high_water, self.held)
+            self._buffer.append(data)
+            if (held := self.held) > self._high_water:
+                self._high_water = held
 
     def receive_eof(self) -> None:
         """Say that no bytes will follow. Buffered bytes can still be read."""
@@ -778,6 +778,7 @@ class FrameDecoder:
     def buffer_updated(self, size: int) -> None:
         """Say that so many bytes were put into the place that `get_buffer` returned."""
         self._buffer.filled(size)
+        self._high_water = max(self._high_water, self.held)
 
     def borrow(self, view: memoryview) -> bool:
         """Add received bytes that stay in the feeder's buffer until `settle`; return whether any do.
@@ -796,12 +797,13 @@ class FrameDecoder:
         if buffer.place is not None:
             done = buffer.fill(view)  # mypyc would call it twice inside the brackets
             view = view[done:]
-        if self._size >= _WORTH_BORROWING <= len(view) and (self._frame.state is KNOWN or not buffer.size):
+        stays = self._size >= _WORTH_BORROWING <= len(view) and (self._frame.state is KNOWN or not buffer.size)
+        if stays:
             buffer.borrow(view)
-            return True
-        if self.ahead or not buffer.extend(view):
-            self.receive_data(view)
-        return False
+        elif self.ahead or not buffer.extend(view):
+            buffer.append(bytes(view))
+        self._high_water = max(self._high_water, self.held)
+        return stays
 
     def settle(self) -> None:
         """Copy the borrowed bytes that are not delivered: their buffer will be reused."""
@@ -1168,8 +1170,8 @@ class FrameDecoder:
             if self.on_discard is not None:
                 self.on_discard(error)
             return True
-        if isinstance(error, (PayloadError, FrameTooLarge)) and frame.is_tired(_BAD):
-            raise Respite  # nothing is consumed yet: the next call meets it again
+        if isinstance(error, (PayloadError, FrameTooLarge)):
+            frame.tire(_BAD)  # nothing is consumed yet: the next call meets it again
         if isinstance(error, PayloadError):
             self._finish()
             self._bad += 1
@@ -1202,8 +1204,7 @@ class FrameDecoder:
 
     def _look_ahead(self, condition: ReadCondition[Any], limit: int) -> bool:
         """Cut frames ahead from the head if that pays; return whether there are any."""
-        if self._frame.is_tired(_RUN):  # so many came one by one before
-            raise Respite
+        self._frame.tire(_RUN)  # so many came one by one before
         size = self._size
         quota = min(max(self._quota, 2 * _FEWEST * size), limit, _PATIENCE * max(size, 1))
         if _FEWEST * size > quota:
@@ -1280,12 +1281,11 @@ class FrameDecoder:
         frame = self._frame
         if frame.state is STREAMING:
             raise StreamBusy(IN_PARTS)
-        same = condition is self.condition
-        if not same and condition is not self._other and condition == self.condition:
+        if condition is not self._other and condition == self.condition:
             # An equal condition continues where the other was: `Line()` written anew each time searches no
             # byte twice. After one comparison, each is recognised by its identity.
             self.condition = condition
-            same = True
+        same = condition is self.condition
         if self.ahead and not (same and self._batch is not None and self._batch.limit <= limit):
             self._put_back()
         if not same:
@@ -1427,6 +1427,6 @@ class FrameDecoder:
             discarded=self._discarded,
             payload_errors=self._bad,
             broken=int(self._frame.state is BROKEN),
-            high_water=buffer.high_water,
+            high_water=self._high_water,
             copied=buffer.copied,
         )
