@@ -615,13 +615,7 @@ class Batch:
     __slots__ = ("_condition", "_eof", "at", "base", "end", "head", "left", "limit", "start")
 
     def __init__(
-        self,
-        condition: ReadCondition[Any],
-        buffer: ReceiveBuffer,
-        end: int,
-        left: int,
-        limit: int,
-        eof: bool,
+        self, condition: ReadCondition[Any], buffer: ReceiveBuffer, end: int, left: int, limit: int, eof: bool
     ) -> None:
         self._condition, self._eof = condition, eof
         self.head, self.base, self.end = buffer.head, buffer.base, end
@@ -850,19 +844,9 @@ class FrameDecoder:
         ahead: list[T] = self.ahead
         if ahead and condition is self.condition and max_size is None:
             return ahead.pop()
-        buffer = self._buffer
         is_other = condition is not self.condition
-        if is_other:
-            if condition is not self._other:
-                check_condition(condition)
-        elif (
-            not ahead
-            and buffer.pos == len(buffer.head)
-            and not (
-                buffer.queued or self._eof or self._frame.state is not FRESH or condition.can_be_empty or on_oversize
-            )
-        ):
-            return NEED_DATA  # every read that waits takes this path
+        if is_other and condition is not self._other:
+            check_condition(condition)
         limit = condition.max_size if max_size is None else max_size
         if limit is None:
             limit = self.max_frame_size
@@ -985,8 +969,7 @@ class FrameDecoder:
                 head, start = bytes(lent[:_FIRST_LOOK]), 0
             else:
                 buffer.grow(1)
-                head, start = buffer.head, buffer.pos
-                have = len(head) - start
+                return self._whole_frame(condition, limit)
         if have >= 2 * self._size and self._cut >= self._ripe and self._look_ahead(condition, limit):
             return self.ahead.pop()
         window = current.window
