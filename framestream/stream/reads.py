@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from asyncio import CancelledError, sleep
 from collections.abc import AsyncIterator, Coroutine
-from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import ref
 
@@ -19,7 +18,7 @@ from framestream.framers.amounts import UntilClose
 from framestream.stream.receiver import FLOWING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
     from contextvars import Context
     from types import TracebackType
     from typing import Self
@@ -140,7 +139,7 @@ async def next_answer(
                     answer = receiver.poll(read)
                     if answer is NEED_DATA:
                         read._asyncio_future_blocking = True
-                        await read.pause
+                        await read.pause  # type: ignore[misc]  # it has no other methods of a generator
                         answer, read.answer = read.answer, NEED_DATA
                 finally:
                     read.callback = read.context = None
@@ -169,11 +168,7 @@ class _Pause(tuple["AwaitedRead"]):
 
     __slots__ = ()
 
-    if TYPE_CHECKING:
-
-        def __await__(self) -> Generator[Any, None, None]: ...
-    else:
-        __await__ = tuple.__iter__
+    __await__ = tuple.__iter__
 
 
 class AwaitedRead(PendingRead):
@@ -256,10 +251,10 @@ class AwaitedRead(PendingRead):
 
     # The part of a future that its task uses
 
-    def add_done_callback(self, callback: Callable[[AwaitedRead], object], *, context: Context | None = None) -> None:
+    def add_done_callback(self, callback: Callable[[AwaitedRead], object], *, context: Context) -> None:
         """Store the callback of the one task that awaits this."""
         self.callback = callback
-        self.context = copy_context() if context is None else context
+        self.context = context
 
     def done(self) -> bool:
         """Tell whether there is an answer, or an error."""

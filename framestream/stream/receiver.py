@@ -412,9 +412,7 @@ class Receiver:
         self._stream.loop.call_soon(self._stream.loop.call_soon, self._finish)
 
     def _finish(self) -> None:
-        if not self.waiting or self.end is not None:
-            return
-        if self.reader is not None and not self.reader.ends_by_drain:
+        if not self.waiting or not self.reader.ends_by_drain:  # type: ignore[union-attr]  # a read waits
             return
         if not self.transport.receive_now() and not self.decoder.buffered and not self.decoder.streaming:
             self.set_end(End(EndKind.DRAINED), at_once=True)
