@@ -169,7 +169,7 @@ def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, plac
 @pytest.mark.parametrize(("arguments", "status", "message"), [
     ("cut", 2, "framestream: Missing argument 'SPEC'.\nhint: framestream cut --help\n"),
     ("cut line -o xml", 2, "Invalid value for '-o' / '--output': 'xml' is not one of"),
-    ("cut line --max-size big", 2, "'big' is not a whole number"),
+    ("cut line --max-size big", 2, "Invalid value for '--max-size': 'big' is not a whole number"),
     ("cut line tls://a:4000", 2, "'tls://a:4000' is not a file; cut --jobs reads URLs of files"),
     ("cut line x --jobs 2 --stats", 2, "--stats is for one process; framestream stats --jobs counts frames"),
     ("cut line:kep=yes", 2, "\n  line:kep=yes\n       ^\nhint: framestream framers lists all"),
