@@ -252,8 +252,12 @@ def test_a_framer_is_looked_for_before_a_file_is_read(framestream, tmp_path, com
 
 
 def test_a_torn_end_is_cut_off(framestream, file):
-    printed = framestream("repair", file, "--framer", "length-prefix:2")
-    assert printed.out.endswith(f"4 bytes at offset 23 cut off, and kept in {file}.torn-23; 4 frames stay\n")
+    torn = PREFIXES[-4:]
+    for whole, stay in ((PREFIXES[:5], "1 frame stays"), (PREFIXES[:-4], "4 frames stay")):
+        file.write_bytes(whole + torn)
+        printed = framestream("repair", file, "--framer", "length-prefix:2")
+        told = f"4 bytes at offset {len(whole)} cut off, and kept in {file}.torn-{len(whole)}; {stay}\n"
+        assert (0, True) == (printed.status, printed.out.endswith(told))
     whole = framestream("repair", file, "--framer", "length-prefix:2")
     assert (0, f"{file}: whole, 4 frames\n") == (whole.status, whole.out)
     refused = framestream("repair", file, "--framer", "length-prefix:8")

@@ -90,7 +90,7 @@ def test_a_framer_of_a_plugin_of_this_project_that_is_missing_names_what_to_inst
     "framers loud",
     "plugins",
     "plugins check",
-    "-p loud plugins",
+    "-p loud cut line",
     "connect exec:cat -f loud",
     "connect exec:cat -f line --send-framer loud",
     "serve nowhere -f loud",
