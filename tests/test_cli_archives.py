@@ -198,6 +198,9 @@ def test_stats_count_frames_and_draw_their_sizes(framestream, tmp_path):
     assert [told[name] for name in ("frames", "bad frames", "bytes", "in frames", "sizes")] == [
         "61", "1", "222", "220", "1 to 101, 3.6 on average",
     ]  # fmt: skip
+    (tmp_path / "empty").touch()
+    empty = framestream("stats", "line", "empty")
+    assert (0, 0) == (empty.status, empty.out.count("sizes"))
     bars = printed.out.splitlines()[-7:]
     assert bars[:2] == [f"{'1':>24} bytes ▊ 1", f"{'2 to 3':>24} bytes {'█' * 40} 59"]
     assert bars[-1] == f"{'64 to 127':>24} bytes ▊ 1"
