@@ -46,8 +46,7 @@ from framestream.archives import (
     stitch,
     write,
 )
-from framestream.archives.files import Compressed
-from framestream.archives.index import Marks
+from framestream.archives.files import Compressed, Marks
 from framestream.archives.source import LocalFile, alone
 from framestream.errors import (
     ArchiveError,

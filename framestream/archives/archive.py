@@ -14,8 +14,7 @@ from itertools import chain
 from typing import Any, Final, NamedTuple, overload
 
 from framestream._compression import kind_of
-from framestream.archives.files import Url, open_source
-from framestream.archives.index import Index, Marks
+from framestream.archives.files import Index, Marks, Url, open_source
 from framestream.archives.source import (
     INDEX,
     InMemory,
