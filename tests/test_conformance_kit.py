@@ -345,6 +345,8 @@ def test_the_hint_is_about_the_fault_and_not_about_the_check_that_meets_it(
     with pytest.raises(ConformanceError) as caught:
         only(name, framer, **arguments).run()
     assert caught.value.hint.startswith(mend)
+    if isinstance(framer, faulty.IndexErrorWhenShort):
+        assert "\n  at:       " in str(caught.value)
 
 
 @dataclass(frozen=True)

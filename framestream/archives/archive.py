@@ -335,7 +335,7 @@ def repair(path: Url, framer: ReadCondition[Any] | str) -> Repaired:
             raise
     else:
         return Repaired(reader.count, source.size, 0, "", "")
-    start = reader.marks.offsets[-1] if reader.marks.offsets else 0
+    start = reader.marks.offsets[-1]  # there is one, since there are frames
     Reader(Split(replace(source, size=size), framer, start, size, start)).drain()
     torn = f"{path}.torn-{size}"
     if os.path.exists(torn):

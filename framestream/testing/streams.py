@@ -135,7 +135,7 @@ def check_spec_string(suite: Suite) -> None:
     except SpecError as error:
         raise Untried(f"{text!r} cannot be parsed here: {error}") from error
     except PluginError as error:
-        if error.plugin or error.__cause__:
+        if error.plugin:
             raise
         raise Untried(str(error)) from error  # two plugins claim its name, which is the fault of neither framer
     if again != framer:
