@@ -542,6 +542,21 @@ def test_bytes_in_memory_have_no_index(tmp_path, monkeypatch):
 # Writing
 
 
+def test_of_two_that_write_a_file_at_once_the_last_one_to_finish_gives_all_of_it(path):
+    framer, seen = LengthPrefix(), []
+
+    def frames():
+        yield bytes(300_000)
+        write(path, [b"other"], framer)
+        seen.extend(Archive(path, framer))
+        yield b"mine"
+
+    write(path, frames(), framer)
+    assert seen == [b"other"]
+    assert list(Archive(path, framer)) == [bytes(300_000), b"mine"]
+    assert sorted(os.listdir(path.parent)) == ["file", "file.fsindex"]
+
+
 @pytest.mark.parametrize("action", [write, append])
 def test_the_disk_is_asked_to_keep_all_that_was_written(path, monkeypatch, action):
     synced = []
@@ -556,7 +571,7 @@ def test_what_is_written_does_not_wait_in_memory(path):
     def frames():
         for _ in range(9):
             yield bytes(60_000)
-            sizes.append(path.with_name(".file.partial").stat().st_size)
+            sizes.append(next(path.parent.glob(".file.*.partial")).stat().st_size)
 
     write(path, frames(), PREFIX)
     assert max(sizes) > 1 << 18

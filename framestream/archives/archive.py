@@ -196,7 +196,7 @@ def write(
 ) -> list[str]:
     """Write frames to a file that gets its name only when it is complete, and return the names.
 
-    A local file is written as ``.NAME.partial`` and renamed once it is on the disk; an object store shows an
+    A local file is written as ``.NAME.*.partial`` and renamed once it is on the disk; an object store shows an
     object once it is closed. The remains of a crash are never taken for an archive.
 
     Args:
