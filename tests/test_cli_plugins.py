@@ -126,6 +126,7 @@ def test_the_help_of_a_command_needs_no_configuration(framestream, tmp_path, com
         printed = framestream(*command.split(), flag)
         assert (0, "") == (printed.status, printed.err)
         assert printed.out.startswith(f"Usage: framestream {command} ")
+    assert framestream().status == 0
     for config in ((), ("--config", "missing.toml"), ("--config", tmp_path)):
         assert framestream(*config, "cut", "line", "-h").status == 0
         assert framestream(*config, "cut", "line").status in (1, 2)
