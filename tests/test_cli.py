@@ -78,6 +78,8 @@ def test_padding_is_no_part_of_a_frame_and_a_lone_surrogate_is_printed_as_its_es
 def test_a_frame_that_ends_otherwise_is_malformed_for_every_output(framestream, form):
     comma = Decode(bytes, trailer=b",")
     plugins.register(faulty("Trailed", find=lambda _, w: (w.start, w.start + 1, w.start + 2, comma)), "trailed")
+    plugins.register(faulty("Backwards", find=lambda _, w: (w.start, w.start - 1, w.start)), "backwards")
+    assert "framestream: Backwards(): " in framestream("cut", "backwards", "-o", form, stdin=b"a").err
     printed = framestream("cut", "trailed", "-o", form, stdin=b"a,b;")
     assert (1, 0) == (printed.status, printed.out.count("b;"))
     assert re.search(r"framestream: standard input: .* \(at offset 3\)\n", printed.err)
@@ -426,6 +428,7 @@ def test_values_become_json_that_any_program_reads():
         ([None, True, 1.5, "é", (1, 2), object], '[null,true,1.5,"é",[1,2],"<class \'object\'>"]'),
         (Printed(1, b"a", "b"), '{"status":1,"raw":"a","err":"b"}'),
         (float("inf"), '"inf"'),
+        (b"a\tb\r\n", r'"a\tb\r\n"'),
         ({(1, "a"): None, None: 2}, '{"[1,\\"a\\"]":null,"null":2}'),
         (deep, '{"error":"nested too deeply to be shown"}'),
     ):
