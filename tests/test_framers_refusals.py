@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from array import array
@@ -10,10 +11,19 @@ from typing import Any
 
 import pytest
 from cutting import told, wire
-from framer_examples import BLANK_LINE, EITHER, LINE, NEST, SIZED, SNIFF, Never, entries, value
+from framer_examples import BLANK_LINE, EITHER, LINE, NEST, SIZED, SNIFF, Never, entries, of, value
 from sample_conditions import Spaced
 
-from framestream import EncodeError
+from framestream import (
+    EncodeError,
+    FrameDecoder,
+    FramerContractError,
+    blocking,
+    connect,
+    get_framer,
+    iter_frames,
+    serve,
+)
 from framestream.framer import read_digits
 from framestream.framers import (
     Delimiter,
@@ -28,6 +38,7 @@ from framestream.framers import (
     UntilClose,
     When,
 )
+from framestream.testing import check_framer, memory_stream_pair
 
 OPTIONS = r"""
 Line("utf-16"):  encoding is 'utf-16'; it must write newlines as ASCII does
@@ -108,6 +119,38 @@ def test_options_that_make_no_sense_are_refused_at_once(entry: str) -> None:
     with pytest.raises((ValueError, TypeError)) as caught:
         value(call)
     assert reason in str(caught.value)
+
+
+def fields_of(*yielded: Any) -> Any:
+    return (yield yielded[0])
+
+
+async def on_a_stream(method: str, *arguments: Any) -> None:
+    async with memory_stream_pair()[0] as stream:
+        await getattr(stream, method)(*arguments)
+
+
+TAKERS: dict[str, Any] = {
+    "check_framer": lambda framer: check_framer(framer, examples=[(b"a\n", ["a"])]),
+    "connect": lambda framer: asyncio.run(connect("tcp://127.0.0.1:9", framer=framer)),
+    "connect to send": lambda framer: asyncio.run(connect("tcp://127.0.0.1:9", send_framer=framer)),
+    "blocking.connect": lambda framer: blocking.connect("tcp://127.0.0.1:9", framer=framer),
+    "function": lambda framer: list(iter_frames(b"a\n", Sequence(lambda: framer))),
+    "generator": lambda framer: list(iter_frames(b"a\n", of(fields_of, framer))),
+    "get_framer": get_framer,
+    "iter_frames": lambda framer: list(iter_frames(b"a\n", framer)),
+    "next_frame": lambda framer: FrameDecoder().next_frame(framer),
+    "open_frame": lambda framer: asyncio.run(on_a_stream("open_frame", framer)),
+    "read": lambda framer: asyncio.run(on_a_stream("read", framer)),
+    "send": lambda framer: asyncio.run(on_a_stream("send", "a", framer)),
+    "serve": lambda framer: asyncio.run(serve(print, "tcp://127.0.0.1:0", framer=framer)),
+}
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+def test_who_passes_a_class_is_told_to_make_a_framer_of_it(taker: str) -> None:
+    with pytest.raises((TypeError, FramerContractError), match=r"; make one of it: Line\(\.\.\.\)$"):
+        TAKERS[taker](Line)
 
 
 MIXED = FirstOf(When(b"{", Mapped(Line(), json.loads, json.dumps)), Line())

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from framestream.errors import FramestreamError, PluginError, SpecError, blame, printable
+from framestream.framer import is_condition, meant_by
 from framestream.framers import BUILT_IN
 from framestream.registry.manager import PluginManager
 from framestream.registry.names import NamedFramer
@@ -34,7 +35,8 @@ def get_framer(spec: str) -> ReadCondition[Any]:
         TypeError: `spec` is no text, but perhaps a framer already.
     """
     if not isinstance(spec, str):
-        raise TypeError(f"spec is {spec!r}; it must be a name or a spec string")
+        hint = "; it is a framer already" if is_condition(spec) else meant_by(spec) if isinstance(spec, type) else ""
+        raise TypeError(f"spec is {spec!r}; it must be a name or a spec string{hint}")
     return _get_framer(spec, plugins.generation)
 
 
