@@ -245,7 +245,7 @@ def test_what_is_equal_and_not_the_same_is_kept_apart() -> None:
     with pytest.raises(ValueError, match="size is True"):
         Exactly(True)
     with pytest.raises(TypeError, match="unhashable"):
-        Delimiter([b";"])  # type: ignore[arg-type]
+        Exactly([3])  # type: ignore[arg-type]
 
 
 def test_a_derived_class_is_made_as_often_as_it_is_called() -> None:

@@ -59,6 +59,10 @@ Delimiter(()):  no delimiter is given
 Delimiter(b""):  delimiter b'' is not bytes, one or more
 Delimiter("\r\n"):  delimiter '\r\n' is not bytes, one or more
 Delimiter(10):  delimiter 10 is not bytes
+Delimiter(bytearray(b";")):  delimiter bytearray(b';') is not bytes, one or more
+Delimiter(memoryview(b";")):  is not bytes, one or more
+Delimiter([b";", b"\n"]):  delimiters are [b';', b'\n']; several are given as a tuple
+Delimiter((bytearray(b";"),)):  delimiter bytearray(b';') is not bytes, one or more
 Delimiter((b"\n", "\r\n")):  delimiter '\r\n' is not bytes, one or more
 Delimiter((b"\n", b"\n\n")):  delimiter b'\n\n' can never end a frame: b'\n' in it ends one first
 Delimiter((b"ab", b"xaby")):  delimiter b'xaby' can never end a frame
@@ -82,6 +86,11 @@ LengthPrefix(format="decimal", terminator=":"):  terminator is ':'; it must be b
 LengthPrefix(format="decimal", terminator=b"0:"):  terminator is b'0:'; it must not begin with a decimal
 LengthPrefix(format="hex", terminator=b"f"):  terminator is b'f'; it must not begin with a hex digit
 Regex(b"a", max_size=-1):  max_size is -1
+Regex(bytearray(b"a")):  pattern is bytearray(b'a'); it must be bytes or text
+Regex(memoryview(b"a")):  it must be bytes or text
+Regex([b"a"]):  pattern is [b'a']; it must be bytes or text
+LengthPrefix(format="decimal", terminator=memoryview(b":")):  it must be bytes
+When(bytearray(b"$"), Line()):  beginning bytearray(b'$') is not bytes
 Regex(re.compile(b"a")):  pattern is re.compile(b'a'); it must be bytes or text
 Msgpack(max_map_len=-1):  max_map_len is -1
 Msgpack(max_map_len=1 << 70):  msgpack refuses these options

@@ -72,19 +72,27 @@ class Interned(ABCMeta):
 
     ``read(Line())`` then costs little more than with a kept `Line` (in_process.py, lines): a call is a
     look-up in C. Each class remembers its last 256 different calls, including the functions passed
-    to it. The arguments must be hashable, as a framer itself is.
+    to it. The arguments must be hashable, as a framer itself is. Where people pass a bytearray or a list for
+    bytes, ``checked=True`` lets the class refuse it in its own words; then a call takes three times as long.
 
     A class derived from a framer makes a new object at each call: it may not be a value.
     """
 
-    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> Any:
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, checked: bool = False) -> Any:
         """Make the class, and a metaclass of its own that knows how to call it."""
         # With one memory for all classes the class would be part of each key, and Line() would take 96 ns
         # instead of 42, when reading a frame takes 150.
         own: Any = type(mcs.__name__, (mcs,), {})
         made = super().__new__(own, name, bases, namespace)
         remember = lru_cache(maxsize=256, typed=True)(partial(type.__call__, made))
-        own.__call__ = staticmethod(remember) if mcs is Interned else type.__call__
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            try:
+                return remember(*arguments, **options)
+            except TypeError:  # one cannot be hashed, or is refused, which it is again
+                return type.__call__(made, *arguments, **options)
+
+        own.__call__ = type.__call__ if mcs is not Interned else staticmethod(call if checked else remember)
         return made
 
     if not TYPE_CHECKING:  # a type checker sees ordinary classes
