@@ -79,6 +79,7 @@ def test_a_built_in_name_stays_built_in_and_imports_no_plugin(installed: Site) -
     assert module not in sys.modules
     assert plugins.problems(plugin("acme-line")) == ["'line' is built in; write acme-line/line for this one"]
     assert type(get_framer("acme-line/line")).__module__ == "acme_line"
+    assert ["acme-line/line", "line"] == [info.name for info in available_framers() if info.name.endswith("line")]
 
 
 def test_entry_points_refer_to_a_framer_class_or_to_a_module(installed: Site) -> None:
@@ -295,7 +296,9 @@ def test_what_makes_a_framer_may_raise_anything_and_is_named(installed: Site, so
     for spec in ("first-of(line, odd)", "odd:5"):
         with pytest.raises((PluginError, SpecError)):
             get_framer(spec)
-    assert "line" in {info.name for info in available_framers()}
+    listed = {info.name: info.summary for info in available_framers()}
+    assert {*BUILT_IN, "odd"} == listed.keys()
+    assert ("__doc__" in source) == (listed["odd"] == "cannot be described: ZeroDivisionError: division by zero")
 
 
 def test_a_plugin_that_hangs_while_it_is_imported_keeps_nobody_from_the_others(
@@ -429,9 +432,14 @@ def test_a_name_that_two_distributions_declare_is_refused_with_both(installed: S
     assert get_framer("acme-upto/upto").name == "upto"
     assert len(plugins.problems(plugin("best-upto"))) == 1
     assert "best_upto" not in sys.modules
+    listed = [(info.name, info.distribution) for info in available_framers() if "upto" in info.name]
+    assert listed == [(f"{name}/upto", name) for name in ("acme-upto", "best-upto")]
+    assert type(get_framer("best-upto/upto")).__module__ == "best_upto"
     plugins.disable("acme-upto")
     assert type(get_framer("upto")).__module__ == "best_upto"
     assert plugins.problems(plugin("best-upto")) == []
+    plugins.define("upto", "line")
+    assert {"upto", "best-upto/upto"} == {info.name for info in available_framers() if "upto" in info.name}
 
 
 # Selection
