@@ -264,7 +264,7 @@ def test_each_alternative_is_asked_once_however_much_is_buffered() -> None:
     lambda inner, number: FirstOf(Mapped(Sequence(inner), len), FirstOf(Never(), Never())),
 ])  # fmt: skip
 @pytest.mark.parametrize("data", [b"a\n", b"a" * 100 + b"\n", b"a", b"a" * 100, b"!\n", b"!" * 100 + b"\n"], ids=len)
-def test_choices_in_choices_ask_each_alternative_a_number_of_times_that_does_not_double(outer: Any, data: bytes) -> None:
+def test_choices_in_choices_do_not_ask_each_alternative_twice_as_often_at_each_level(outer: Any, data: bytes) -> None:
     asked = []
 
     @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from framestream import (
     plugins,
 )
 from framestream.framers import BUILT_IN
-from framestream.registry.names import NamedFramer, find_config
+from framestream.registry.manager import NamedFramer
+from framestream.registry.specs import find_config
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from framestream.errors import FramestreamError, PluginError, SpecError, blame, printable
 from framestream.framer import is_condition, meant_by
 from framestream.framers import BUILT_IN
-from framestream.registry.manager import PluginManager
-from framestream.registry.names import NamedFramer
+from framestream.registry.manager import NamedFramer, PluginManager
 
 if TYPE_CHECKING:
     from framestream.framer import ReadCondition

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args
 
 from framestream.errors import SpecError
 from framestream.framer import ReadCondition
-from framestream.registry.names import did_you_mean
+from framestream.registry.manager import did_you_mean
 
 # From words to values --------------------------------------------------------------------------
 

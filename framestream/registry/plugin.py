@@ -19,7 +19,7 @@ import pluggy
 from framestream.errors import PluginError, blame, printable
 from framestream.framer import ReadCondition
 from framestream.registry import hookspecs
-from framestream.registry.names import did_you_mean, is_name, normalised
+from framestream.registry.manager import did_you_mean, is_name, normalised
 
 State: TypeAlias = Literal["installed", "loading", "loaded", "disabled", "failed"]
 Factory: TypeAlias = Callable[..., ReadCondition[Any]]
