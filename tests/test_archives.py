@@ -48,6 +48,7 @@ from framestream.archives import (
 )
 from framestream.archives.files import Compressed
 from framestream.archives.index import Marks
+from framestream.archives.source import LocalFile, alone
 from framestream.errors import (
     ArchiveError,
     EncodeError,
@@ -460,6 +461,18 @@ def test_an_index_gives_every_frame_by_its_number(path, name, jobs):
         assert all(split.is_exact for split in plan(path, framer, parts=4))
 
 
+def test_what_a_caller_makes_of_a_frame_is_not_what_the_next_one_gets(path):
+    frames = [{"n": [number]} for number in range(3)]
+    write(path, frames, Msgpack())
+    archive = Archive(path, Msgpack())
+    ways = (lambda: archive[1], lambda: archive[1:2][0], *[lambda: archive.__getitems__([1, 0, 1])[2]] * 2)
+    for ask in (*ways, lambda: next(iter(archive))):
+        ask()["n"].append("changed")
+    one, _, again = archive.__getitems__([1, 0, 1])
+    assert one is not again
+    assert [archive[1], *archive, one, again] == [frames[1], *frames, frames[1], frames[1]]
+
+
 def test_a_bad_frame_that_is_asked_for_again_holds_no_more_than_before(path):
     path.write_bytes(b"a\n\xff\n")
     make_index(path, Line())
@@ -596,7 +609,7 @@ def test_a_file_that_takes_the_name_of_one_appended_to_is_left_alone(path):
 
 def test_what_somebody_else_appends_meanwhile_is_neither_overwritten_nor_cut_off(path):
     def others():
-        append(path, [b"other"], PREFIX, index=False)
+        path.write_bytes(path.read_bytes() + b"\0\5other")
         yield b"mine"
 
     path.write_bytes(b"\0\3one")
@@ -611,6 +624,46 @@ def test_what_somebody_else_appends_meanwhile_is_neither_overwritten_nor_cut_off
     refused(ArchiveError, repair, path, Mapped(PREFIX, finishing), match="it is longer than")
     assert path.read_bytes() == b"\0\3one\0\5other\0\3two"
     assert list(path.parent.iterdir()) == [path]
+
+
+APPENDING = """
+import sys
+from framestream.archives import append
+def frames():
+    for frame in (bytes(300_000), b"mine"):
+        yield frame
+        print(flush=True)
+        sys.stdin.readline()
+append(sys.argv[1], frames(), "length-prefix")
+"""
+
+
+@pytest.mark.parametrize("how", ["ended", "killed"])
+def test_while_one_process_appends_no_other_does(path, how):
+    pytest.importorskip("fcntl", reason="this system has no locks")
+    framer = LengthPrefix()
+    write(path, [b"one"], framer)
+    command = [sys.executable, "-c", APPENDING, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        for _ in range(2):  # when a part is written, and when all is
+            other.stdout.readline()
+            refused(ArchiveError, append, path, [b"two"], framer, match="file: another program is appending to it, or")
+            if how == "killed":
+                other.kill()
+                break
+            other.stdin.write(b"\n")
+            other.stdin.flush()
+    assert append(path, [b"two"], framer, index=how == "ended") == 1
+    frames = [b"one", bytes(300_000), b"mine", b"two"]
+    assert list(iter_frames(path, framer)) == [frame for frame in frames if how == "ended" or frame != b"mine"]
+
+
+def test_what_another_program_is_writing_is_not_repaired(path):
+    pytest.importorskip("fcntl", reason="this system has no locks")
+    path.write_bytes(b"\0\3one\0\3tw")
+    with alone(LocalFile.of(str(path))):
+        refused(ArchiveError, repair, path, PREFIX, match="file: another program is appending to it, or repairing it")
+    assert repair(path, PREFIX).cut == 4
 
 
 @contextmanager

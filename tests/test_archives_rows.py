@@ -44,9 +44,35 @@ def test_bad_frames_are_raised_or_skipped_and_counted_or_become_rows(caplog):
     with caplog.at_level(logging.WARNING):
         assert ["a", "b"] == [row["frame"] for row in rows(split, on_error="skip")]
     assert "skipped 2 bad frames of memory, the first: " in caplog.text
+    assert "offset 2 of" in caplog.text
     told = list(rows(split, on_error="column"))
     assert [None, True, None, True] == [row["_error"] and "offset" in row["_error"] for row in told]
     assert [0, 2, 4, 6] == [row["offset"] for row in told]
+
+
+@pytest.mark.parametrize(
+    ("odd", "ways", "told"),
+    [
+        ({1: "a", "1": "b"}, ("raise", "skip", "column"), "two of its fields are called '1'"),
+        ({b"k": "a", "x": 5, "k": "b"}, ("raise", "skip", "column"), "two of its fields are called 'k'"),
+        ({"_error": "mine"}, ("column",), "one of its fields is called '_error', as is the column of errors"),
+    ],
+)
+def test_a_frame_two_of_whose_fields_would_be_one_column_is_a_bad_frame(odd, ways, told):
+    split = whole(b"good\nodd\ngood\n", Mapped(Line(), lambda line: odd if line == "odd" else {"a": line}))
+    for on_error in ("raise", "skip", "column"):
+        read = lambda on_error=on_error: [row.get("a") for row in rows(split, on_error=on_error)]  # noqa: E731
+        if on_error not in ways:
+            assert odd in list(rows(split, on_error=on_error))
+        elif on_error == "raise":
+            refused(PayloadError, read, match=f"{told}.*offset 5 of memory")
+        else:
+            assert read() == ["good", *[None] * (on_error == "column"), "good"]
+    if "column" in ways:
+        bad = list(rows(split, on_error="column"))[1]
+        assert (bad["offset"], bad["size"], bad["frame"], told in bad["_error"]) == (5, 4, None, True)
+        schema = pyarrow.schema({"a": pyarrow.string()})
+        assert told in split.to_arrow(schema, on_error="column").to_pylist()[1]["_error"]
 
 
 def test_a_misspelt_choice_is_refused_and_skips_nothing():

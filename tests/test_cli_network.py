@@ -13,6 +13,7 @@ import threading
 import time
 from array import array
 from contextlib import suppress
+from functools import partial
 
 import command_line
 import pytest
@@ -163,13 +164,18 @@ def test_connecting_over_tls(framestream):
 
 
 def ask(port, data, *, patience=None, tls=None):
-    """Send all of it when somebody listens; return everything that comes back, within some seconds."""
+    """Send all of it when somebody listens; return everything that comes back, within some seconds.
+
+    It may be a script for the client instead.
+    """
     while True:
         try:
             plain = socket.create_connection(("localhost", port))
         except ConnectionRefusedError:
             continue  # it does not listen yet
         with tls.wrap_socket(plain, server_hostname="localhost") if tls else plain as connection:
+            if callable(data):
+                return data(connection)
             connection.sendall(data)
             if tls:
                 return connection.recv(100)
@@ -316,6 +322,25 @@ def test_a_command_that_takes_too_long_is_killed_when_the_server_ends(tmp_path):
     assert 0 == server.returncode
 
 
+def test_a_command_whose_client_has_reset_has_a_while_to_end_and_is_not_complained_of(
+    framestream, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("framestream.net.process.TERMINATE_DELAY", 0.05)
+    os.mkfifo(tmp_path / "fifo")
+    script = f"exec >{tmp_path}/fifo 2>&1; trap 'echo told; exit 3' TERM; while :; do sleep 0.01; done"
+
+    def leave(connection):
+        connection.sendall(b"one\ntwo\n")
+        with open(tmp_path / "fifo", "rb") as running:  # it has begun
+            reset_on_close(connection)
+            connection.close()
+            return running.read()  # until it is over
+
+    ran, said = serving(framestream, leave, "-v", "-f", "line", "--exec", f'sh -c "{script}"')
+    assert (0, b"told\n") == (ran.status, said)
+    assert re.fullmatch(r"listening on .*\n.*: connection ended: .*: connection reset by peer\n", ran.err)
+
+
 def test_serving_prints_frames_with_their_peers_when_it_is_not_told_to_answer(framestream):
     assert b"one\ntwo\n" == serving(framestream, b"one\ntwo\n", "-f", "line", "-o", "text")[0].raw
     ran, _ = serving(framestream, b"one\ntwo\n", "-f", "line")
@@ -369,7 +394,7 @@ def port(url):
     return int(url.rpartition(":")[2])
 
 
-@pytest.mark.parametrize(("workers", "end", "status"), [("0", "SIGINT", 130), ("2", "SIGTERM", 0)])
+@pytest.mark.parametrize(("workers", "end", "status"), [("0", "SIGINT", 130), ("2", "SIGTERM", 0), ("2", "SIGHUP", 0)])
 def test_both_ends_in_a_shell_and_their_ends_are_quiet(workers, end, status):
     with start("serve", "tcp://127.0.0.1:0", "-f", "line", "--echo", "--workers", workers) as server:
         with start("connect", listening(server), "-f", "line", bufsize=0) as client:
@@ -392,13 +417,15 @@ def test_a_reader_of_the_output_that_leaves_ends_the_command_quietly():
     assert (b"y\n", b"") == (ran.stdout, ran.stderr)
 
 
-def test_a_peer_that_reads_no_answer_ends_no_server(tmp_path):
-    with start("serve", f"unix:{tmp_path}/socket", "-f", "line", "--echo") as server:
+def test_neither_a_peer_that_reads_no_answer_nor_under_nohup_a_terminal_that_hangs_up_ends_a_server(tmp_path):
+    ignored = partial(signal.signal, signal.SIGHUP, signal.SIG_IGN)
+    with start("serve", f"unix:{tmp_path}/socket", "-f", "line", "--echo", preexec_fn=ignored) as server:
         listening(server)
         for _ in range(2):
             with socket.socket(socket.AF_UNIX) as client:
                 client.connect(f"{tmp_path}/socket")
                 client.sendall(b"one\n" * 1000)
+        server.send_signal(signal.SIGHUP)
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(f"{tmp_path}/socket")
             client.sendall(b"two\n")

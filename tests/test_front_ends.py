@@ -138,11 +138,11 @@ class Abrupt(Blocking):
 
 
 FAULTS = {
-    Abrupt: {"large_frames_pass_both_ways", "frames_sent_at_once_leave_whole"},
+    Abrupt: {"frames_sent_at_once_leave_whole"},
     Forgetful: {"chunks_and_giving_up_change_no_frame"},
-    Silent: {"a_bad_payload_costs_no_other_frame", "a_reset_is_no_end", "a_closed_stream_takes_nothing"},
+    Silent: {"an_error_costs_no_other_frame", "a_reset_is_no_end", "a_closed_stream_takes_nothing"},
     Careless: {"what_has_no_encoding_is_not_sent", "frames_sent_at_once_leave_whole"},
-    Greedy: {"a_frame_above_the_limit_is_refused_before_its_body_arrives"},
+    Greedy: {"an_error_costs_no_other_frame"},
 }
 
 

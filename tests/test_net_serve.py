@@ -171,6 +171,11 @@ async def test_what_makes_no_sense_is_refused_before_anybody_is_reached(monkeypa
             AddressError,
             "'x..y' in server_hostname='x..y' is not a h",
         ),
+        (
+            connect("tls://localhost:1", server_hostname="a\0b"),
+            AddressError,
+            r"'a\\x00b' in server_hostname=.* is not a host name: it has a NUL character",
+        ),
         (connect("tls://localhost:1", server_hostname=5), TypeError, "server_hostname is 5; it must be a host name"),
         (
             connect("tcp://localhost:1", server_hostname="localhost"),

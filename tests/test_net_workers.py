@@ -58,8 +58,9 @@ async def test_a_worker_that_dies_is_replaced_and_one_that_is_told_to_terminate_
         pid = await ask(server.url, "pid")  # what waits in the backlog is served
         assert str(old) != pid
         async with await connect(server.url) as stream:
+            for of_the_terminal in (signal.SIGINT, signal.SIGHUP):  # they reach the whole group; it is ours to decide
+                os.kill(int(pid), of_the_terminal)
             assert "hello" == await exchange(stream)
-            os.kill(int(pid), signal.SIGINT)  # as Ctrl-C does to the whole group; it is ours to decide
             os.kill(int(pid), signal.SIGTERM)
             await raised(StreamClosed, stream.read, LINE)
         await until(lambda: server.stats.open == 0)

@@ -8,6 +8,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import replace
 from itertools import chain
 from typing import Any, Final, NamedTuple, overload
@@ -21,6 +22,7 @@ from framestream.archives.source import (
     LocalFile,
     Source,
     Write,
+    alone,
     grown_file,
     is_remote,
     local_path,
@@ -46,7 +48,7 @@ class Archive(Sequence[Any]):
 
     It needs the index that `make_index` or `framestream index` makes. PyTorch and Hugging Face call this a
     map-style data set; it can be pickled, and each process then reads for itself. Reading a frame reads
-    about 64 KiB; the frames of the last 16 of these blocks are kept: copy one before you change it.
+    about 64 KiB; the frames of the last 16 of these blocks are kept, and each caller gets a deep copy.
 
     Args:
         url: a path, or a URL that fsspec opens.
@@ -111,12 +113,12 @@ class Archive(Sequence[Any]):
         frame = frames[place]
         if isinstance(frame, BadFrame):
             raise frame.with_traceback(None)  # it is kept, and would keep one more piece of it each time
-        return frame
+        return deepcopy(frame)
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Return the frames of these numbers, as data loaders ask for them: each block is read once."""
-        frames = {index: self[index] for index in sorted(set(indices))}
-        return [frames[index] for index in indices]
+        frames = {place: self[indices[place]] for place in sorted(range(len(indices)), key=indices.__getitem__)}
+        return [frames[place] for place in range(len(indices))]
 
     def _frames(self, block: int) -> list[Any]:
         frames: list[Any] = []
@@ -235,7 +237,8 @@ def append(path: Url, frames: Iterable[Any], framer: Framer[Any] | str, *, index
     """Append frames to a local file, and return how many.
 
     It first checks that the last frame is whole, and stays so when more follows: from the last place in its
-    index, or all of the file without one. If a frame cannot be written, the file is as it was.
+    index, or all of the file without one. If a frame cannot be written, the file is as it was. One program at a
+    time appends to a file or repairs it: the system's lock (flock), where there is one, keeps others from it.
 
     Args:
         path: the file; it is created if it does not exist.
@@ -247,30 +250,32 @@ def append(path: Url, frames: Iterable[Any], framer: Framer[Any] | str, *, index
         IncompleteFrame: the file ends inside a frame: see `repair`.
         FramingError: it holds something else.
         EncodeError: a frame has no encoding.
-        ArchiveError: it cannot be read or written, or another program has written to it meanwhile, the index is
-            stale, or what is appended would be joined to the last frame, as to a line without its newline.
+        ArchiveError: it cannot be read or written, or another program has written to it meanwhile or appends to
+            it at this moment, the index is stale, or what is appended would be joined to the last frame, as to a
+            line without its newline.
     """
     path, writer = _local(path), _writer(framer)
     if not os.path.exists(path):
         with telling(path, done="written"), open(path, "ab"):
             pass
     source = LocalFile.of(path)
-    known = Index.beside(source, writer) if index else None
-    marks = Marks() if known is None else known.marks
-    start, before = (marks.offsets[-1], marks.counts[-1]) if marks.offsets else (0, 0)
-    reader = Reader(Split(source, writer, start, source.size, start))
-    reader.drain()
-    marks.extend(reader.marks, before)
-    count = before + reader.count
-    pieces = _encoded(writer, frames)
-    if (piece := next(pieces, None)) is None:
-        return 0
-    _check_border(source, writer, marks, piece)
-    with grown_file(source) as write:
-        total = _write_some(write, chain((piece,), pieces), marks, source.size, count)
-    if index:
-        source = LocalFile.of(path)
-        Index.of(source, writer, total, marks).save(source)
+    with alone(source) as file:
+        known = Index.beside(source, writer) if index else None
+        marks = Marks() if known is None else known.marks
+        start, before = (marks.offsets[-1], marks.counts[-1]) if marks.offsets else (0, 0)
+        reader = Reader(Split(source, writer, start, source.size, start))
+        reader.drain()
+        marks.extend(reader.marks, before)
+        count = before + reader.count
+        pieces = _encoded(writer, frames)
+        if (piece := next(pieces, None)) is None:
+            return 0
+        _check_border(source, writer, marks, piece)
+        with grown_file(source, file) as write:
+            total = _write_some(write, chain((piece,), pieces), marks, source.size, count)
+        if index:
+            source = LocalFile.of(path)
+            Index.of(source, writer, total, marks).save(source)
     return total - count
 
 
@@ -336,7 +341,7 @@ def repair(path: Url, framer: ReadCondition[Any] | str) -> Repaired:
     torn = f"{path}.torn-{size}"
     if os.path.exists(torn):
         raise ArchiveError("it holds what an earlier repair cut off; move it away", url=torn)
-    with telling(path, done="written"), open(path, "r+b") as damaged:
+    with alone(source) as damaged, telling(path, done="written"):
         with whole_file(torn, {}) as write:
             for chunk in source.chunks(size):
                 write(chunk)

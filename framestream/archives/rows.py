@@ -1,7 +1,8 @@
 """Rows: frames as dictionaries and as Arrow record batches, for tools that work with columns.
 
 A frame that is a mapping is a row, and its fields are columns. Any other frame is a row of three: `offset`,
-`size` and `frame`. Batches need the extra "arrow".
+`size` and `frame`, and so is a bad one. A mapping two of whose fields would be one column is a bad frame. Batches
+need the extra "arrow".
 """
 
 from __future__ import annotations
@@ -108,23 +109,47 @@ def rows(split: Split, *, on_error: OnError = "raise") -> Iterator[Row]:
         ValueError: `on_error` is none of these words.
     """
     bad = _BadFrames(split, on_error)
-    for _, _, records in _pieces(split):
-        for record in records:
+    for start, stop, records in _pieces(split):
+        for number, given in enumerate(records):
+            record = given
+            try:
+                row = _row(record, on_error)
+            except ValueError as cause:
+                record = _bad(_placed(split, start, stop)[number], split, str(cause), cause)
+                row = _row(record, on_error)
             if record.error is not None:
                 bad.meet(record.error)
             if record.error is None or on_error == "column":
-                yield _row(record, on_error)
+                yield row
     bad.tell()
 
 
+def _bad(record: Record, split: Split, reason: str, cause: Exception) -> Record:
+    """Return a frame of which no row can be made as a bad one."""
+    error = PayloadError(reason, offset=record.offset, framer=str(split.condition))
+    error.source = split.source.url
+    error.__cause__ = cause
+    return Record(record.offset, record.size, None, error)
+
+
 def _row(record: Record, on_error: OnError) -> Row:
+    """Return the row of a frame.
+
+    Raises:
+        ValueError: two of its fields would be one column.
+    """
     row = record.frame
-    is_dict = type(row) is dict
+    is_dict = type(row) is dict  # asking this first, and leaving such a row as it is, takes half the time
     if not (is_dict or isinstance(row, Mapping)):
         row = {"offset": record.offset, "size": record.size, "frame": row}
     elif not (is_dict and _TEXT.issuperset(map(type, row))):
-        row = {key if isinstance(key, str) else _text(key): value for key, value in row.items()}
+        names = [key if isinstance(key, str) else _text(key) for key in row]
+        row = dict(zip(names, row.values(), strict=True))
+        if len(row) < len(names):
+            raise ValueError(f"two of its fields are called {max(names, key=names.count)!r}")
     if on_error == "column":
+        if ERROR in row:
+            raise ValueError(f"one of its fields is called {ERROR!r}, as is the column of errors")
         row = {**row, ERROR: None if record.error is None else str(record.error)}
     result: Row = row
     return result
@@ -202,10 +227,7 @@ class Columns:
             self._batch([record])
         except Exception as cause:  # noqa: BLE001
             reason = f"it does not fit the columns {', '.join(self.schema.names)}: {cause}; pass a schema"
-            error = PayloadError(reason, offset=record.offset, framer=str(split.condition))
-            error.source = split.source.url
-            error.__cause__ = cause
-            return Record(record.offset, record.size, None, error)
+            return _bad(record, split, reason, cause)
         return record
 
     def _batch(self, records: list[Record]) -> Any:

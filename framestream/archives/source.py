@@ -265,13 +265,34 @@ def whole_file(url: str, options: Mapping[str, Any]) -> AbstractContextManager[W
     return _told(url, _stored(url, options) if is_remote(url) else _renamed(local_path(url)))
 
 
-def grown_file(source: LocalFile) -> AbstractContextManager[Write]:
+@contextmanager
+def alone(source: LocalFile) -> Iterator[IO[bytes]]:
+    """Open a local file to change it, while others who open it so are refused, where the system has locks.
+
+    Raises:
+        ArchiveError: another one has it, or it cannot be written.
+    """
+    with telling(source.url, done="written"):
+        file = open(source.url, "r+b", buffering=0)  # noqa: SIM115 - what the caller does is told by the caller
+    with file:
+        with suppress(ImportError, OSError):  # Windows has no locks that leave readers alone, some disks have none
+            import fcntl  # noqa: PLC0415 - not everywhere
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                reason = "another program is appending to it, or repairing it, at this moment"
+                raise ArchiveError(reason, url=source.url) from error
+        yield file
+
+
+def grown_file(source: LocalFile, file: IO[bytes]) -> AbstractContextManager[Write]:
     """Give a function that writes to the end of a local file; after an error, it is again of this size.
 
     Raises:
         ArchiveError: it cannot be written, or has changed.
     """
-    return _told(source.url, _grown(source))
+    return _told(source.url, _grown(source, file))
 
 
 @contextmanager
@@ -317,18 +338,17 @@ def _renamed(path: str) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _grown(source: LocalFile) -> Iterator[IO[bytes]]:
-    with open(source.url, "r+b", buffering=0) as raw:
-        source.check_open(raw)  # what another process has appended meanwhile would be overwritten
-        try:
-            with open(raw.fileno(), "r+b", closefd=False) as file:
-                file.seek(source.size)
-                yield file
-                _finish(file)
-        except BaseException:
-            with suppress(OSError):
-                raw.truncate(source.size)
-            raise
+def _grown(source: LocalFile, raw: IO[bytes]) -> Iterator[IO[bytes]]:
+    source.check_open(raw)  # what another process has appended meanwhile would be overwritten
+    try:
+        with open(raw.fileno(), "r+b", closefd=False) as file:
+            file.seek(source.size)
+            yield file
+            _finish(file)
+    except BaseException:
+        with suppress(OSError):
+            raw.truncate(source.size)
+        raise
 
 
 def _finish(file: IO[bytes]) -> None:

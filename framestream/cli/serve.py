@@ -10,7 +10,6 @@ import shlex
 import shutil
 import signal
 import sys
-from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass, field
@@ -22,7 +21,16 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 import framestream
-from framestream import EncodeError, FramestreamError, FramingError, PayloadError
+from framestream import (
+    ConnectError,
+    EncodeError,
+    FramestreamError,
+    FrameTooLarge,
+    FramingError,
+    PayloadError,
+    StreamClosed,
+    UntilClose,
+)
 from framestream.cli import CLOSED_PIPE, options
 from framestream.cli.connect import LoopPrinter, good_frames, opened
 from framestream.cli.output import complain, report, to_bytes, to_json
@@ -37,6 +45,7 @@ Command = tuple[str, ...]
 
 # Sent by whatever process finds out. (The system sends SIGPIPE for any connection that a peer has left.)
 _READER_IS_GONE: Final = getattr(signal, "SIGUSR1", signal.SIGTERM)
+_KILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 def command(text: str) -> Command:
@@ -88,7 +97,7 @@ def serve(url: str, spec: str, echo: bool, command: Command | None, output: str,
     """Listen on URL and answer the frames of every connection.
 
     URL is tcp://HOST:PORT (port 0: any that is free), tls://HOST:PORT, unix:PATH, fd:N or systemd:NAME.
-    The address is printed to standard error. After SIGTERM or Ctrl-C the server ends once every connection
+    The address is printed to standard error. After SIGTERM, SIGHUP or Ctrl-C the server ends once every connection
     has finished what it had begun. With neither --echo nor --exec, frames are printed and not answered.
 
     COMMAND is run without a shell. Its standard input is the frame: bytes unchanged, text with a newline,
@@ -166,22 +175,11 @@ _messages: Final = _Messages()
 
 
 class _Log(logging.Handler):
-    """Prints log records like other complaints.
-
-    Attributes:
-        told: connections whose end was told already; the server counts and logs that as well.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.told: set[int] = set()
+    """Prints log records like other complaints, unless they are about an error that was told already."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        connection = getattr(record, "connection", None)
-        if connection in self.told:
-            self.told.remove(connection)
-            return
-        _messages.tell(partial(complain, self.format(record), keep="\n"))
+        if not getattr(getattr(record, "error", None), "is_told", False):
+            _messages.tell(partial(complain, self.format(record), keep="\n"))
 
 
 _LOG: Final = _Log()
@@ -202,8 +200,11 @@ async def _serve(handler: Any, url: str, notice: float, settings: dict[str, Any]
         signal.raise_signal(signal.SIGTERM)
 
     async with await opened(framestream.serve(handler, url, **settings)) as server:
-        server.close_on(signal.SIGTERM, notice=notice)
-        if _READER_IS_GONE is not signal.SIGTERM:
+        if sys.platform != "win32":  # there the loop has no signal handlers, and Ctrl-C ends it
+            ends = {signal.SIGTERM, signal.SIGHUP}
+            if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+                ends.remove(signal.SIGHUP)  # by nohup: it goes on when its terminal hangs up
+            server.close_on(*ends, notice=notice)
             asyncio.get_running_loop().add_signal_handler(_READER_IS_GONE, end)
         click.echo(f"listening on {server.url}", err=True)
         if server.admin is not None:
@@ -258,8 +259,8 @@ class Handler:
             if not str(error):
                 return
             tell(error)
-            _LOG.told.add(stream.id)
-            raise  # the server counts it
+            error.is_told = True  # type: ignore[union-attr]  # the server counts and logs it as well
+            raise
         finally:
             if skipped > 1:
                 tell(f"skipped {counted(skipped - 1, 'more frame')}")
@@ -313,8 +314,9 @@ class Execute(Handler):
 
     async def answer(self, stream: IOStream, frame: Any) -> None:
         """Run the command."""
+        output = await self._run(stream, _as_input(frame))
         try:
-            sent = stream.send(self._as_frame(await self._run(_as_input(frame)), frame))
+            sent = stream.send(self._as_frame(output, frame))
         except EncodeError as error:
             reason = f"gave no answer that {stream.send_framer} can send: {describe_error(error)}"
             raise self._failure(reason) from error
@@ -323,29 +325,32 @@ class Execute(Handler):
     def _failure(self, reason: str) -> CannotGoOn:
         return CannotGoOn(f"{self.argv[0]} {reason}")
 
-    async def _run(self, data: bytes) -> bytes:
+    async def _run(self, stream: IOStream, data: bytes) -> bytes:
+        """Return the command's output. Without its client, its streams end, and it has some seconds to end as well."""
         try:
-            process = await asyncio.create_subprocess_exec(*self.argv, stdin=PIPE, stdout=PIPE)
-        except OSError as error:
-            raise self._failure(f"cannot be started: {describe_os_error(error)}") from error
+            program = await framestream.connect_process(self.argv, max_frame_size=self.most + 1, half_open=True)
+        except ConnectError as error:
+            raise self._failure(f"cannot be started: {describe_os_error(error.attempts[0][1])}") from error
+        stream.set_close_callback(program.close)
         try:
-            _, output = await asyncio.gather(_feed(process.stdin, data), self._read(process.stdout))
-            await process.wait()
+            program.write(data)  # it may answer without reading everything
+            program.write_eof()
+            output = await program.read(UntilClose())
+            await program.wait_exit()
+        except FrameTooLarge as error:
+            what = f"gave more than {counted(self.most, 'byte')}, the limit of --max-size"
+            raise self._failure(what) from error
+        except StreamClosed:
+            await program.wait_exit()
         finally:
-            if process.returncode is None:
-                process.kill()
-                await _end(process)
-        if process.returncode:
-            raise self._failure(f"ended with exit status {process.returncode}")
+            if program.exit_code is None:  # it answers too much, or the time to drain is over
+                with suppress(ProcessLookupError):
+                    os.kill(program.pid, _KILL)
+            await program.aclose()
+        stream.sender.check_can_write()
+        if program.exit_code:
+            raise self._failure(f"ended with exit status {program.exit_code}")
         return output
-
-    async def _read(self, pipe: Any) -> bytes:
-        output = bytearray()
-        while chunk := await pipe.read(1 << 16):
-            output += chunk
-            if len(output) > self.most + 1:
-                raise self._failure(f"gave more than {counted(self.most, 'byte')}, the limit of --max-size")
-        return bytes(output)
 
     def _as_frame(self, output: bytes, like: Any) -> Any:
         if isinstance(like, bytes):
@@ -357,25 +362,6 @@ class Execute(Handler):
             return json.loads(text)
         except (ValueError, RecursionError) as error:
             raise self._failure(f"gave no JSON: {error}") from error
-
-
-async def _end(process: Any) -> None:
-    """Wait until a killed process is over, or the loop may be closed before it has heard of that.
-
-    asyncio in Python 3.11 hears of it only once the output is read to its end, which another program may keep open.
-    """
-    with suppress(TimeoutError):
-        async with asyncio.timeout(1):
-            while await process.stdout.read(1 << 16):
-                pass
-            await process.wait()
-
-
-async def _feed(pipe: Any, data: bytes) -> None:
-    with suppress(ConnectionError):  # it may answer without reading everything
-        pipe.write(data)
-        await pipe.drain()
-    pipe.close()
 
 
 def _as_input(frame: Any) -> bytes:

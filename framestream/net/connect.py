@@ -25,7 +25,7 @@ from framestream.iterate import condition_of
 from framestream.net.process import connect_process
 from framestream.net.sockets import Address, inherited_socket, on_failure, open_stream, resolve
 from framestream.net.tls import default_client_tls
-from framestream.net.urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, parse_url
+from framestream.net.urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, check_host, parse_url
 from framestream.stream.options import StreamOptions, check_options
 from framestream.stream.stream import IOStream, directions, writing
 from framestream.transport import can_watch_descriptors
@@ -108,14 +108,14 @@ async def connect(
         raise TypeError(f"tls is {tls!r}; it must be a context, or True for the platform's defaults")
     if not isinstance(server_hostname, str | None):
         raise TypeError(f"server_hostname is {server_hostname!r}; it must be a host name")
-    host = getattr(endpoint, "host", None) if server_hostname is None else server_hostname
-    if host:
+    if server_hostname:
         try:
-            host.encode("idna")
-        except UnicodeError as error:
-            what = f"{host!r} in server_hostname={host!r} is not a host name: {error}"
+            check_host(server_hostname)
+        except ValueError as error:
+            what = f"{server_hostname!r} in server_hostname={server_hostname!r} is not a host name: {error}"
             raise AddressError(what, url=url) from error
-    elif tls is not None and tls.check_hostname:
+    host = getattr(endpoint, "host", None) if server_hostname is None else server_hostname
+    if not host and tls is not None and tls.check_hostname:
         raise AddressError(f"{url} has no host for the certificate to name; pass server_hostname", url=url)
     if server_hostname is not None and tls is None:
         what = f"server_hostname is {server_hostname!r}, but {url} is without TLS, so there is no certificate"

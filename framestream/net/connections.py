@@ -389,7 +389,7 @@ class Connections:
             name = getattr(cause, "framer", "")
             framer = f" [{name}]" if name else ""
             what = f"connection ended by what the peer sent: {words}{framer}"
-            self._server.log(logging.WARNING, what, stream, peer)
+            self._server.log(logging.WARNING, what, stream, peer, error)
         elif (is_ours and isinstance(cause, _LOST_PEER)) or (is_gone and is_reset(cause)):
             how = getattr(cause, "real_error", cause)
             if stream is not None and self._is_check(stream) and (how is None or is_reset(how)):
@@ -399,11 +399,11 @@ class Connections:
             is_late = isinstance(how, StreamTimeout)
             stats.timeouts += is_late
             stats.lost += not is_late
-            self._server.log(logging.INFO, f"connection ended: {words}", stream, peer)
+            self._server.log(logging.INFO, f"connection ended: {words}", stream, peer, error)
         else:
             stats.handler_failures += 1
             what = kind if words == kind else f"{kind}: {words}"
-            self._server.log(logging.ERROR, f"handler failed: {what}", stream, peer, exc_info=error)
+            self._server.log(logging.ERROR, f"handler failed: {what}", stream, peer, error, exc_info=error)
             events.tell("server_failed", server=self._server, error=error)
 
     def _is_check(self, stream: IOStream) -> bool:

@@ -416,10 +416,16 @@ class Server:
             await self.aclose()
 
     def log(
-        self, level: int, message: str, stream: IOStream | None = None, peer: str | None = None, **options: Any
+        self,
+        level: int,
+        message: str,
+        stream: IOStream | None = None,
+        peer: str | None = None,
+        error: BaseException | None = None,
+        **options: Any,
     ) -> None:
         """Log a line about the server, or about one of its connections."""
-        extra: dict[str, Any] = {"server": self.url}
+        extra: dict[str, Any] = {"server": self.url, "error": error}
         if stream is not None:
             extra["connection"], peer = stream.id, stream.peer
         if peer is not None:

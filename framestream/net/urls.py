@@ -133,7 +133,7 @@ def _tcp(_: str, url: str) -> Tcp:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
-        host.encode("idna")  # what cannot be a host name, the resolver would not even be asked for
+        check_host(host)
     except ValueError as error:
         raise AddressError(f"{url!r}: {describe_os_error(error)}; {form}", url=url) from error
     # Not all that is written need be in the parts: a line feed, or what is beside brackets, is left out there.
@@ -142,6 +142,17 @@ def _tcp(_: str, url: str) -> Tcp:
         what = "no port" if port is None else "more than a host and a port"
         raise AddressError(f"{url!r}: {what}; {form}", url=url)
     return Tcp(host, port, tls=scheme == "tls")
+
+
+def check_host(name: str) -> None:
+    """Refuse what cannot be a host name: neither the resolver nor the TLS library would even look for it.
+
+    Raises:
+        ValueError: it has a NUL character, or cannot be spelled as IDNA demands.
+    """
+    if "\0" in name:
+        raise ValueError("it has a NUL character")
+    name.encode("idna")
 
 
 def _unix(rest: str, url: str) -> Unix:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from multiprocessing import resource_tracker
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from framestream.errors import FramestreamError, WorkerError, describe_os_error
 from framestream.framers.combined import Mapped
@@ -54,6 +54,9 @@ EARLY_DEATH = 5.0
 KILL_DELAY = 10.0
 """Seconds beyond the drain timeout until a worker that does not end is killed."""
 
+OF_THE_TERMINAL: Final = {signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)}
+"""Signals that a terminal sends to the whole process group: only the parent decides what they mean."""
+
 
 # A worker talks with strangers: what it reports is only data to its parent.
 _MESSAGES = Mapped[Any](Line(), json.loads, json.dumps)
@@ -73,9 +76,9 @@ def run(
     plugins_to_load: Sequence[str],
 ) -> None:
     """Serve on a loop of the parent's kind until the parent asks to shut down, or dies."""
-    # Ctrl-C reaches the whole process group; only the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    for number in OF_THE_TERMINAL:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, OF_THE_TERMINAL)
     with contextlib.redirect_stdout(sys.stderr):  # text that modules print at import is no output
         endpoint, service = pickle.loads(pickled)  # noqa: S301  # it is the parent's
         if plugins_to_load:  # so that the hooks of these distributions are called here as well
@@ -157,7 +160,7 @@ class Worker:
             target=run, args=(pickled, sockets, theirs, type(loop), plugins_in_use()), name=f"worker of {endpoint}"
         )
         self._control = open_stream(ours, framer=_MESSAGES)
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until `run` ignores it
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, OF_THE_TERMINAL)  # until `run` ignores them
         try:
             with on_failure(self._control.close), theirs:
                 self.process.start()

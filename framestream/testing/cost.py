@@ -19,12 +19,12 @@ from time import process_time
 from timeit import Timer
 from typing import Any
 
-from framestream.decoder import NEED_DATA, FrameDecoder
+from framestream.decoder import FrameDecoder
 from framestream.framer import ReadCondition, Window
 from framestream.framers.answers import Over
 from framestream.framers.delimiter import Line
 from framestream.framers.length_prefix import LengthPrefix
-from framestream.iterate import placed_frames
+from framestream.iterate import answers, placed_frames
 from framestream.testing.contract import (
     ConformanceError,
     Untried,
@@ -467,10 +467,6 @@ def compare_speed(framer: ReadCondition[Any], stream: bytes, *, rounds: int = 7)
 
 def _read_all(condition: ReadCondition[Any], chunks: list[bytes], *, by_batch: bool) -> int:
     """Read a stream; return the number of its frames."""
-    decoder, count = FrameDecoder(max_frame_size=_LARGEST), 0
-    take: Any = decoder.next_batch if by_batch else decoder.next_frame
-    for chunk in chunks:
-        decoder.receive_data(chunk)
-        while (found := take(condition)) is not NEED_DATA:
-            count += len(found) if by_batch else 1
-    return count
+    decoder = FrameDecoder(max_frame_size=_LARGEST)
+    take: Any = partial(decoder.next_batch if by_batch else decoder.next_frame, condition)
+    return sum(len(found) if by_batch else 1 for found in answers(decoder, take, chunks))

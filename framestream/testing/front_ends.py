@@ -19,12 +19,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import count
+from itertools import chain, count
 from typing import Any, Final, Protocol, TypeAlias
 
 from framestream.errors import (
     EncodeError,
-    FramestreamError,
     FrameTooLarge,
     FramingError,
     IncompleteFrame,
@@ -35,6 +34,7 @@ from framestream.errors import (
 from framestream.framers.amounts import Exactly, UntilClose
 from framestream.framers.delimiter import Line
 from framestream.framers.length_prefix import LengthPrefix
+from framestream.iterate import iter_frames
 from framestream.testing.suite import in_chunks
 
 PATIENCE = 20.0
@@ -44,6 +44,17 @@ PATIENCE = 20.0
 _MOMENT: Final = 0.01
 # More than any system buffers for a connection: 64 MB.
 _FLOOD: Final = [b"x\n" * 50_000] * 640
+
+_BAD: Final = b"good\n\xff\xfe\nbetter\n"
+_LARGE: Final = b"\0\6sixsix\0\5fives\0\7seven..\0\1!"
+# What arrives, the options, and what each receive returns or raises.
+_RECEIVED: Final[tuple[tuple[Any, bytes, dict[str, Any], list[Any]], ...]] = (
+    (LengthPrefix(4), b"\0\x20\0\0", {}, [(FrameTooLarge, 0)]),
+    (LengthPrefix(2), _LARGE, {"max_frame_size": 5}, [(FrameTooLarge, 0), b"fives", (FrameTooLarge, 15), b"!"]),
+    (LengthPrefix(2), _LARGE, {"max_frame_size": 5, "on_oversize": "discard"}, [b"fives", b"!"]),
+    (Line(), _BAD, {}, ["good", (PayloadError, 5), "better"]),
+    (LengthPrefix(1, adjust=-1), b"\4abc\0\3ab", {}, [b"abc", (FramingError, 4), (FramingError, 4)]),
+)
 
 
 class FrontEnd(Protocol):
@@ -126,15 +137,12 @@ def _tcp_pair() -> tuple[socket.socket, socket.socket]:
     return first, second
 
 
-def _received(front: FrontEnd, number: int) -> list[Any]:
-    """Return the next frames; for each call that raises, the class of the error."""
-    received: list[Any] = []
-    for _ in range(number):
-        try:
-            received.append(front.receive())
-        except FramestreamError as error:
-            received.append(type(error))
-    return received
+def _received(front: FrontEnd) -> Any:
+    """Return the next frame, or the class of the error that is raised instead, and its offset."""
+    try:
+        return front.receive()
+    except (FramingError, PayloadError) as error:
+        return type(error), error.offset
 
 
 def _raised(kind: Any, call: Callable[..., object], *arguments: Any, **options: Any) -> Any:
@@ -171,7 +179,7 @@ def chunks_and_giving_up_change_no_frame(open_: Opener) -> None:
 def the_condition_may_change_between_any_two_frames(open_: Opener) -> None:
     """Exactly the frame is consumed; the bytes after it are for the next condition."""
     with _joined(open_, Line(), b"one\ntwo\nthree\nUPGRADE\n\0\2hi12345rest") as (front, peer):
-        assert ["one", "two", "three", "UPGRADE"] == _received(front, 4)
+        assert ["one", "two", "three", "UPGRADE"] == [front.receive() for _ in range(4)]
         assert b"hi" == front.receive("length-prefix:size=2")
         assert b"12345" == front.receive(Exactly(5))
         assert b"rest" == front.leftover
@@ -198,35 +206,17 @@ def each_direction_has_its_framer(open_: Opener) -> None:
 
 
 @_claim
-def a_frame_above_the_limit_is_refused_before_its_body_arrives(open_: Opener) -> None:
-    """There is a limit by default, and if the size was declared, the next frame can be received."""
-    with _joined(open_, LengthPrefix(4), b"\0\x20\0\0") as (front, _):
-        assert 1 << 20 == _raised(FrameTooLarge, front.receive).limit
-    wire = b"\0\6sixsix\0\5fives\0\7seven..\0\1!"
-    with _joined(open_, LengthPrefix(2), wire, max_frame_size=5) as (front, _):
-        assert [FrameTooLarge, b"fives", FrameTooLarge, b"!"] == _received(front, 4)
-    with _joined(open_, LengthPrefix(2), wire, max_frame_size=5, on_oversize="discard") as (front, _):
-        assert [b"fives", b"!"] == _received(front, 2)
-
-
-@_claim
-def a_bad_payload_costs_no_other_frame(open_: Opener) -> None:
-    """It is raised, and the next call continues; or it is reported, and iterating continues."""
-    wire = b"good\n\xff\xfe\nbetter\n"
-    with _joined(open_, Line(), wire) as (front, _):
-        assert ["good", PayloadError, "better"] == _received(front, 3)
+def an_error_costs_no_other_frame(open_: Opener) -> None:
+    """What is too large or cannot be decoded is told in its place, and the next frame received; not so after bytes
+    that are no frame. There is a limit by default, and it holds before the body arrives.
+    """
+    for framer, wire, options, expected in _RECEIVED:
+        with _joined(open_, framer, wire, **options) as (front, _):
+            assert expected == [_received(front) for _ in expected]
     told: list[PayloadError] = []
-    with _joined(open_, Line(), wire, ends=True, on_payload_error=told.append) as (front, _):
+    with _joined(open_, Line(), _BAD, ends=True, on_payload_error=told.append) as (front, _):
         assert ["good", "better"] == front.frames()
         assert [b"\xff\xfe"] == [error.payload for error in told]
-
-
-@_claim
-def broken_framing_stays_broken(open_: Opener) -> None:
-    """Frames before the error are received; then every call raises it."""
-    with _joined(open_, LengthPrefix(1, adjust=-1), b"\4abc\0\3ab") as (front, _):
-        assert [b"abc", FramingError, FramingError] == _received(front, 3)
-        assert 4 == _raised(FramingError, front.receive).offset
 
 
 @_claim
@@ -327,36 +317,16 @@ def what_has_no_encoding_is_not_sent(open_: Opener) -> None:
 
 
 @_claim
-def large_frames_pass_both_ways(open_: Opener) -> None:
-    """A frame many times larger than the system's buffers is sent and received as a whole."""
-    payload = bytes(range(256)) * (1 << 15)
-    wire = len(payload).to_bytes(4, "big") + payload
-    joined = _joined(open_, LengthPrefix(4), max_frame_size=len(payload))
-    with joined as (front, peer), ThreadPoolExecutor(1) as pool:
-        received = pool.submit(_receive_up_to, peer, len(wire))
-        front.send(payload)
-        assert wire == received.result(PATIENCE)
-        sent = pool.submit(peer.sendall, wire)
-        assert payload == front.receive()
-        sent.result(PATIENCE)
-
-
-def _receive_up_to(peer: socket.socket, size: int) -> bytes:
-    with peer.makefile("rb") as file:
-        return file.read(size)  # fewer if the front end closes the stream
-
-
-@_claim
 def frames_sent_at_once_leave_whole(open_: Opener) -> None:
-    """Threads or tasks that send at the same time do not mix their frames."""
-    payloads = [bytes([number]) * 20_000 for number in range(8)]
-    with _joined(open_, LengthPrefix(2)) as (front, peer), ThreadPoolExecutor(len(payloads)) as pool:
-        sending = [pool.submit(_send_all, front, [payload] * 5) for payload in payloads]
-        wire = _receive_up_to(peer, 5 * len(payloads) * 20_002)
-        for each in sending:
-            each.result(PATIENCE)
-    frames = [wire[at + 2 : at + 20_002] for at in range(0, len(wire), 20_002)]
-    assert sorted(payloads * 5) == sorted(frames)
+    """Threads or tasks that send at the same time do not mix their frames, the largest of which no buffer holds."""
+    payloads = [[bytes([number]) * size for size in (1, 20_000, 1 << 20)] for number in range(4)]
+    with _joined(open_, LengthPrefix(4)) as (front, peer), ThreadPoolExecutor(4) as pool:
+        sending = [pool.submit(_send_all, front, each) for each in payloads]
+        with peer.makefile("rb") as file:
+            wire = file.read(sum(4 + len(payload) for payload in chain(*payloads)))
+        for done in sending:
+            done.result(PATIENCE)
+    assert sorted(chain(*payloads)) == sorted(iter_frames(wire, LengthPrefix(4)))
 
 
 @_claim
