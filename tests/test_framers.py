@@ -180,6 +180,12 @@ def test_exactly_may_ask_for_more_than_the_decoder_allows_others_but_not_than_th
     assert len(decoder.next_frame(Exactly(99_980))) == 99_980
 
 
+def test_nothing_can_be_read_of_nothing() -> None:
+    decoder = FrameDecoder()
+    assert [decoder.next_frame(Exactly(0)) for _ in range(2)] == [b"", b""]
+    assert (Exactly(0).can_be_empty, Exactly(1).can_be_empty, Exactly(0).synchronises) == (True, False, None)
+
+
 def test_available_gives_what_is_there_never_nothing_and_cuts_nothing_ahead() -> None:
     decoder = FrameDecoder()
     assert decoder.next_frame(Available()) is NEED_DATA

@@ -287,6 +287,15 @@ def test_choices_in_choices_do_not_ask_each_alternative_twice_as_often_at_each_l
     assert counts[1] <= 2 * counts[0]
 
 
+def test_a_refusal_after_a_part_was_passed_on_is_that_of_the_chosen_alternative() -> None:
+    condition, decoder = FirstOf(Never(), Msgpack()), FrameDecoder(max_frame_size=9)
+    decoder.receive_data(b"\xdc\x01\0" + b"\1" * 99)
+    assert decoder.next_part(condition) == b"\xdc\x01\0" + b"\1" * 99
+    decoder.receive_data(b"\xc1")
+    with pytest.raises(FramingError, match=r"^byte 0xc1 begins no msgpack object \(at offset 102\)$"):
+        decoder.next_part(condition)
+
+
 def test_what_the_bytes_are_is_guessed_only_for_the_error_that_is_raised() -> None:
     guesses = []
 

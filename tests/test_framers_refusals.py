@@ -246,6 +246,7 @@ FRAMES: list[tuple[Any, Any, str]] = [
     (FirstOf(Msgpack(), Spaced(), Line()), object(), "no alternative can write it"),
     (FirstOf(When(b"\x92", Msgpack()), Delimiter(b";")), b"\x92\xc1", "would be read as when("),
     (FirstOf(Mapped(Msgpack(), str), LINE), b"\xdc\xff\xff" + b"\1" * 70 + b"\xc1", "would be read as mapped"),
+    (FirstOf(When(b"ab", LINE), FixedLength(1)), b"a", "fixed-length:1: it would be read as another alternative"),
     (When(b"$$", LINE), b"a", "frame does not begin with b'$$'"),
     (When(b"a\nb", LINE), b"a", "shorter than what it must begin with"),
     (Mapped(Line(), json.loads), {}, "there is no dump function"),

@@ -90,6 +90,9 @@ def test_entry_points_refer_to_a_framer_class_or_to_a_module(installed: Site) ->
     installed.install("acme-both", both, "a", "b")
     assert get_framer("a") == get_framer("b")
     assert plugins.problems(plugin("acme-both")) == []
+    assert {"a": "Read up to a semicolon.", "b": ""}.items() <= {
+        it.name: it.summary for it in available_framers()
+    }.items()
     later = healthy("later") + "framestream_contract = 2"
     installed.install("acme-later", later, "later", target="acme_later:Upto")
     assert "is written for contract version 2" in reason("later")
@@ -486,6 +489,15 @@ def test_an_application_requires_plugins_in_versions(installed: Site) -> None:
         assert str(caught.value).startswith(why)
 
 
+def registering(*names: str) -> SimpleNamespace:
+    @hookimpl
+    def framestream_register_framers(register: Any) -> None:
+        for name in names:
+            register(name, Everything)
+
+    return SimpleNamespace(framestream_register_framers=framestream_register_framers)
+
+
 def test_a_program_registers_a_plugin_of_its_own_which_goes_before_what_is_installed(installed: Site) -> None:
     installed.install("acme-everything", healthy("everything"), "everything")
     with plugins.isolated():
@@ -496,6 +508,10 @@ def test_a_program_registers_a_plugin_of_its_own_which_goes_before_what_is_insta
             plugins.register(SimpleNamespace(), "nothing-at-all")
         with pytest.raises(PluginError, match=r"^cannot be inspected: ZeroDivisionError"):
             plugins.register(type("Odd", (), {"name": property(lambda _: 1 // 0)})())
+        assert ("a", "b") == plugins.register(registering("a", "b"), "letters").names
+        assert get_framer("b") == Everything()
+        with pytest.raises(PluginError, match=r"mute framestream_register_framers does not register anything: it must"):
+            plugins.register(registering(), "mute")
     assert get_framer("everything") != Everything()
     plugins.register(Everything)
     installed.scan()

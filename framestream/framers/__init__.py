@@ -28,33 +28,27 @@ __all__ = [
 ]
 # fmt: on
 
-BUILT_IN: Final = {
-    "available": "amounts:Available",
-    "delimiter": "delimiter:Delimiter",
-    "exactly": "amounts:Exactly",
-    "first-of": "choice:FirstOf",
-    "fixed-length": "amounts:FixedLength",
-    "length-prefix": "length_prefix:LengthPrefix",
-    "line": "delimiter:Line",
-    "msgpack": "msgpack:Msgpack",
-    "nested": "combined:Nested",
-    "regex": "regex:Regex",
-    "sequence": "combined:Sequence",
-    "until-close": "amounts:UntilClose",
-    "when": "choice:When",
+_PLACES: Final = {
+    "amounts": "Available Exactly FixedLength UntilClose",
+    "choice": "FirstOf When",
+    "combined": "HeaderThenBody Mapped Nested Sequence",
+    "delimiter": "Delimiter Line",
+    "generator": "Body Fields GeneratorFramer",
+    "length_prefix": "LengthPrefix",
+    "msgpack": "Msgpack",
+    "regex": "Regex",
 }
-"""Name to module and class, as text, so that asking for lines does not import msgpack."""
+_MODULES: Final = {name: module for module, names in _PLACES.items() for name in names.split()}
 
-_NAMELESS: Final = (
-    "generator:Body",
-    "generator:Fields",
-    "generator:GeneratorFramer",
-    "combined:HeaderThenBody",
-    "combined:Mapped",
-)
-"""Framers that no spec string can name: they take functions, or are subclassed."""
+# Those that no spec string can name take functions, or are subclassed.
+_NAMELESS: Final = ("Body", "Fields", "GeneratorFramer", "HeaderThenBody", "Mapped")
 
-_MODULES: Final = {name: module for module, name in (place.split(":") for place in (*BUILT_IN.values(), *_NAMELESS))}
+BUILT_IN: Final = {
+    "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name)[1:]: name
+    for name in _MODULES
+    if name not in _NAMELESS
+}
+"""Name, such as ``first-of``, to the name of the class, so that asking for lines does not import msgpack."""
 
 
 def __getattr__(name: str) -> Any:

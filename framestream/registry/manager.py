@@ -70,7 +70,6 @@ class PluginManager:
     def __init__(self) -> None:
         self.generation = 0
         self._plugins: list[Plugin] | None = None
-        self._owners: tuple[int, dict[str, list[Plugin]]] = (-1, {})
         self._notices: list[str] = []
         self._named: dict[str, NamedFramer] = {}
 
@@ -213,8 +212,7 @@ class PluginManager:
             matching = [plugin for plugin in self.matching(distribution) if short in plugin.names]
             providers = [plugin for plugin in matching if normalised(plugin.distribution) == wanted]
         elif short in BUILT_IN:
-            module, _, attribute = BUILT_IN[short].partition(":")
-            return getattr(import_module(f"framestream.framers.{module}"), attribute), None
+            return getattr(import_module("framestream.framers"), BUILT_IN[short]), None
         elif short in self._named:
             return self._named[short], None
         else:
@@ -264,14 +262,7 @@ class PluginManager:
 
         Plugins that the program registered itself come before installed ones.
         """
-        known = list(self)
-        if self._owners[0] != self.generation:
-            owners: dict[str, list[Plugin]] = {}
-            for plugin in known:
-                for owned in plugin.names:
-                    owners.setdefault(owned, []).append(plugin)
-            self._owners = self.generation, owners
-        found = self._owners[1].get(name, [])
+        found = [plugin for plugin in self if name in plugin.names]
         enabled = [plugin for plugin in found if plugin.state != "disabled"]
         own = [plugin for plugin in enabled if plugin.own]
         return own or enabled or found[:1]

@@ -91,7 +91,7 @@ class Takes:
         origin, arguments = get_origin(hint), get_args(hint)
         bare = origin or hint
         if isinstance(hint, TypeVar):
-            self._add(hint.__bound__ or object, several=several)
+            self._add(hint.__bound__, several=several)
         elif origin is Annotated or origin is tuple:
             self._add(arguments[0], several=several or origin is tuple)
         elif origin is Union or origin is UnionType:

@@ -253,9 +253,9 @@ def _declarations(distribution: metadata.Distribution) -> str:
     # looking for the group in the text first costs a tenth, and lets each fail alone.
     try:
         text = distribution.read_text("entry_points.txt") or ""
-    except UnicodeError as error:
+    except UnicodeDecodeError as error:
         # NULs stand between the letters of UTF-16.
-        if f"[{GROUP}]".encode() in bytes(getattr(error, "object", b"")).replace(b"\0", b""):
+        if f"[{GROUP}]".encode() in error.object.replace(b"\0", b""):
             raise
         return ""
     return text if f"[{GROUP}]" in text else ""

@@ -368,7 +368,7 @@ def spec_string(condition: ReadCondition[Any]) -> str:
             framers += map(_nested, items)
             shown = shown if is_default else len(framers)
             continue
-        in_place = in_place and option.required and option.kind is not Parameter.KEYWORD_ONLY and value is not False
+        in_place = in_place and option.required and option.kind is not Parameter.KEYWORD_ONLY
         if value is True and not is_default:
             texts.append(option.key)
         elif in_place:
