@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +32,8 @@ HERE = Path(__file__).parent
 LOOPS = ("asyncio", "uvloop")
 # Modules are compiled once, as they are where the package is installed.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+# A path to this source would hide the compiled package.
+INSTALLED = {name: value for name, value in ENVIRONMENT.items() if name != "PYTHONPATH"}
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,33 @@ class Target:
     compiled: float | None = None
     rivals: tuple[str, ...] = ()
     loops: tuple[str, ...] = LOOPS
+    is_compiled: bool = COMPILED
+
+    def beside(self) -> Target:
+        """Return the same target for the compiled package, which another interpreter has."""
+        rivals = tuple(beside(rival) if is_ours(rival) else rival for rival in self.rivals)
+        return replace(self, contender=beside(self.contender), rivals=rivals, is_compiled=True)
+
+
+BESIDE = ", compiled"
+
+
+def is_ours(contender: str) -> bool:
+    return contender.startswith("framestream")
+
+
+def beside(contender: str) -> str:
+    """Return the name of a contender that the interpreter of --compiled runs."""
+    return contender + BESIDE
+
+
+def about_compiled(python: str) -> str:
+    """Say what `interpreter` says of another interpreter, which must have the compiled package."""
+    command = [python, "-c", "import in_process; print(in_process.interpreter())"]
+    about = subprocess.run(command, check=True, capture_output=True, text=True, cwd=HERE, env=INSTALLED).stdout.strip()
+    if not about.endswith("compiled"):
+        sys.exit(f"compare: --compiled {python} is {about}")
+    return about
 
 
 # What load.c is to do for a scenario: its mode, and its last arguments.
@@ -280,9 +309,11 @@ class Bench:
 
     @contextmanager
     def server(self, scenario: Scenario, contender: str, loop: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-        command = [sys.executable, str(HERE / "servers.py"), scenario.kind, contender, loop]
+        name = contender.removesuffix(BESIDE)
+        python, environment = (sys.executable, ENVIRONMENT) if name == contender else (self.options.compiled, INSTALLED)
+        command = [python, str(HERE / "servers.py"), scenario.kind, name, loop]
         command += [str(self.certificate)] * scenario.tls
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
             try:
                 if self.server_core is not None:
                     os.sched_setaffinity(process.pid, {self.server_core})
@@ -335,8 +366,8 @@ class Table:
         return min(self.rounds.get((contender, loop), ()), default=math.inf)
 
     def verdicts(self) -> Iterator[Verdict]:
-        for target in self.targets:
-            at_most = target.compiled if COMPILED and target.compiled is not None else target.pure
+        for target in [*self.targets, *(target.beside() for target in self.targets)]:
+            at_most = target.compiled if target.is_compiled and target.compiled is not None else target.pure
             for loop in dict.fromkeys(loop for _, loop in self.rounds):
                 figure = self.figure(target.contender, loop)
                 rivals = {name: self.figure(name, loop) for name in target.rivals}
@@ -354,7 +385,7 @@ class Table:
         ]
         by_others: dict[str, float] = {}
         for (contender, loop), figures in self.rounds.items():
-            if not contender.startswith("framestream"):
+            if not is_ours(contender):
                 by_others[loop] = min(by_others.get(loop, math.inf), *figures)
         for (contender, loop), figures in sorted(self.rounds.items(), key=lambda item: (item[0][1], min(item[1]))):
             best = min(figures)
@@ -374,6 +405,8 @@ def measure(bench: Bench, name: str, scenario: Scenario | Local) -> Table:
         table.rounds = {(contender, ""): [figure] for contender, figure in scenario.measure(options)}
         return table
     known = [who for who in scenario.contenders if who != "Tornado" or find_spec("tornado")]
+    if options.compiled:
+        known = [name for who in known for name in ((who, beside(who)) if is_ours(who) else (who,))]
     pairs = [
         (who, loop)
         for loop in scenario.loops
@@ -424,6 +457,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=10_000, help="how many are idle (default: 10000)")
     parser.add_argument("--loop", dest="loops", action="append", choices=LOOPS, help="both if left out")
     parser.add_argument("--only", action="append", metavar="PART", help="of contenders' names; may be repeated")
+    parser.add_argument("--compiled", metavar="PYTHON", help="run our servers with this compiled installation, too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, too")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("compare: ended"))  # and the server with it
@@ -432,6 +466,8 @@ def main() -> None:
     if unknown:
         parser.error(f"no such scenario: {', '.join(sorted(unknown))} (there are {', '.join(SCENARIOS)})")
     print(f"{interpreter()}, best of {options.rounds} rounds, {time.strftime('%F %R')}\n")
+    if options.compiled:
+        print(f"beside it {about_compiled(options.compiled)}\n")
     tables = []
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), options)

@@ -12,9 +12,9 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import FailedHealthCheck
 
-from framestream import EncodeError, Exactly, Framer, FramingError, LengthPrefix, Regex, Window, iter_frames
+from framestream import EncodeError, Framer, FramingError, LengthPrefix, Regex, Window, iter_frames
 from framestream.testing import ConformanceError, fuzz_framer
-from framestream.testing.fuzz import WireStream, chunkings, wire_streams
+from framestream.testing.fuzz import WireStream, chunkings, main, wire_streams
 from framestream.testing.suite import Suite
 
 FRAMES = {
@@ -83,10 +83,6 @@ def test_fuzzing_the_built_in_framers_finds_nothing(name: str) -> None:
     assert fuzz_framer(framer, Suite(framer, **material).seeds, iterations=6).iterations == 6
 
 
-def test_frames_of_no_bytes_of_which_there_is_no_end_are_fuzzed_as_well() -> None:
-    assert fuzz_framer(Exactly(0), [b"abc"], iterations=30).iterations == 30
-
-
 DISAGREE = "two readings of the same bytes disagree"
 
 
@@ -151,3 +147,20 @@ def test_fuzzing_with_nothing_to_try_is_refused(arguments: Any, error: type[Exce
 def test_the_same_seed_tries_the_same_streams() -> None:
     reports = [fuzz_framer(faulty.Lines(), [b"a\r\nb"], iterations=60, seed=seed) for seed in (1, 1, 2)]
     assert reports[0].seen == reports[1].seen != reports[2].seen
+
+
+def test_the_command_reports_what_it_finds(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, told in (
+        (["no-such-framer"], "no framer named 'no-such-framer'"),
+        (["line", "--iterations", "0"], "--iterations is 0; it must be a whole number, 1 or more"),
+        (["line", "--seconds", "-1"], "--seconds is -1.0; it must be a number of seconds, 0 or more"),
+        (["line", "--seeds", str(tmp_path / "none")], "No such file or directory"),
+    ):
+        assert main(arguments) == 2
+        assert told in capsys.readouterr().err
+    seeds = tmp_path / "stream"
+    seeds.write_bytes(b"12345")
+    assert main(["available:2", "--iterations", "500", "--seeds", str(seeds)]) == 1
+    assert "two readings of the same bytes disagree" in capsys.readouterr().out
+    assert main(["line", "--seconds", "0", "--seed", "5"]) == 0
+    assert main(["exactly:0", "--iterations", "30"]) == 0

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import ssl
 from contextlib import suppress
 
 import pytest
@@ -107,6 +108,16 @@ async def test_a_header_and_the_beginning_of_the_handshake_may_come_in_one_segme
             # This sends its hello at once, and the server has had no turn yet: both are there when it looks.
             await stream.start_tls(keys.client(), server_hostname="localhost")
             assert f"{CLIENT} says hello" == await exchange(stream)
+        with raw_client(server) as client:
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            with suppress(ssl.SSLWantReadError):
+                keys.client().wrap_bio(incoming, outgoing, server_hostname="localhost").do_handshake()
+            hello = outgoing.read()
+            client.sendall(sent + hello[:1])  # by which nobody knows it for a handshake
+            await until(lambda: server.streams and server.streams[0].proxy_header)
+            client.sendall(hello[1:])
+            client.setblocking(False)
+            assert b"\x16\x03" == (await asyncio.get_running_loop().sock_recv(client, 100))[:2]
 
 
 async def test_plaintext_in_place_of_the_handshake_is_refused():

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import importlib
+import logging
 import multiprocessing
 import os
 import re
@@ -19,7 +20,7 @@ from certificates import certificates
 from command_line import start
 from conftest import LOOPS
 from distributions import site
-from loopback import HERE, LINE, ask, exchange, no_more_descriptors, open_descriptors
+from loopback import HERE, LINE, ask, exchange, no_more_descriptors, open_descriptors, warned
 from stream_pairs import passes, raised, until
 from worker_handlers import Fickle, Unstartable, answer, block, converse, forge, own_tls
 
@@ -52,6 +53,7 @@ async def test_workers_share_a_port_and_their_counters_are_added_up():
 
 
 async def test_a_worker_that_dies_is_replaced_and_one_that_is_told_to_terminate_drains(caplog):
+    caplog.set_level(logging.INFO)
     async with await serve(answer, HERE, workers=1, max_connections=1) as server:
         (old,) = server.worker_pids
         await raised(StreamClosed, ask, server.url, "die")
@@ -65,7 +67,9 @@ async def test_a_worker_that_dies_is_replaced_and_one_that_is_told_to_terminate_
             await raised(StreamClosed, stream.read, LINE)
         await until(lambda: server.stats.open == 0)
         assert "hello" == await ask(server.url)
-    assert f"{server.url}: worker {old} ended with exit code 3" in caplog.text
+    ended = f"{server.url}: worker {old} ended with exit code 3"
+    assert [ended] == warned(caplog)  # that one was told to terminate is no news to whoever told it
+    assert f"worker {pid} was told to terminate" in caplog.text
 
 
 async def test_what_modules_print_while_a_worker_imports_them_is_no_output(tmp_path, monkeypatch, capfd):

@@ -364,10 +364,14 @@ def test_what_the_watchdog_allows(environment, interval, monkeypatch):
     assert interval == watchdog_interval()
 
 
-async def test_a_manager_that_is_gone_costs_a_warning(monkeypatch, tmp_path, caplog):
+async def test_without_a_manager_nothing_is_done_and_one_that_is_gone_costs_a_warning(monkeypatch, tmp_path, caplog):
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    monkeypatch.setenv("WATCHDOG_USEC", "10000000")
     async with await serve(echo, HERE) as server:
+        before = asyncio.all_tasks()
         assert not server.notify_systemd()
+        assert before == asyncio.all_tasks()
+        monkeypatch.delenv("WATCHDOG_USEC")
         monkeypatch.setenv("NOTIFY_SOCKET", f"{tmp_path}/nobody")
         assert server.notify_systemd()
     assert 2 == caplog.text.count("cannot tell the service manager: no such file or directory")

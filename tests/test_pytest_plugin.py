@@ -148,6 +148,28 @@ def test_a_fuzz_run_of_less_than_nothing_is_refused(run: Run) -> None:
     result.stdout.fnmatch_lines(["TestLines: --framestream-fuzz is -1.0; it must be a number of seconds, 0 or more"])
 
 
+def test_what_the_fixture_measures_is_shown_at_the_end(run: Run) -> None:
+    result = run(
+        """
+        def test_speed(framer_benchmark):
+            report = framer_benchmark(Lines(), b"some txt\\r\\n" * 10, rounds=1)
+            assert report.ratios[1] < 1000
+        """,
+        "-v",
+    )
+    result.stdout.fnmatch_lines(
+        [
+            "*= speed of framers =*",
+            "test_it.py::test_speed: 26210 frames of 10 bytes, CPU time per frame on *",
+            "*one at a time  by batch",
+            "  Lines() * ns * ns",
+            "  length-prefix * ns * ns",
+            "  line:encoding=none * ns * ns",
+            "  beside length-prefix * x * x",
+        ]
+    )
+
+
 def test_nothing_costly_is_imported_before_it_is_used() -> None:
     code = """
         import sys, pytest

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 
 import pytest
 from stream_pairs import (
@@ -11,6 +12,7 @@ from stream_pairs import (
     by_handler,
     by_iteration,
     joined,
+    logged,
     once,
     passes,
     raised,
@@ -19,6 +21,7 @@ from stream_pairs import (
 
 from framestream import Exactly, LengthPrefix, Line, StreamClosed
 from framestream.testing import Wire, memory_stream_pair
+from framestream.transport import is_reset
 
 pytestmark = pytest.mark.every_loop
 
@@ -99,6 +102,45 @@ async def test_an_exception_in_a_callback_is_logged_closes_and_reaches_the_loop(
         assert server.closed()
         assert which == "close" or isinstance(server.error, kind)
         assert "uncaught exception in a callback, closing the stream" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["gone", "takes no more"])
+@pytest.mark.parametrize("which", [which for which in FAILING if which != "write"])
+async def test_a_write_that_finds_the_peer_gone_is_no_fault_of_the_callback(which, kind, caplog):
+    asked = []
+    async with joined("unix") as (client, server):
+        await client.write(b"a\nb\n")
+        await server.peek(4)
+        if kind == "gone":
+            client.close()
+        else:
+            client.transport.socket.shutdown(socket.SHUT_RD)
+        await raised(StreamClosed, send_until_refused, server)
+        FAILING[which](server, lambda *_: (asked.append(True), server.write(b"answer")))
+        await until(server.closed)
+        await passes()
+        assert asked
+        assert is_reset(server.error) or which == "close"
+        assert not server.reading()
+        assert [] == logged(caplog)
+
+
+async def send_until_refused(stream):
+    while True:
+        await stream.write(b"x")
+
+
+@pytest.mark.parametrize("begin", [by_chained_reads, by_handler])
+@pytest.mark.parametrize("kind", ["tls", "unix", "memory"])
+async def test_what_came_in_one_piece_with_the_end_is_answered_before_the_stream_closes(kind, begin):
+    async with joined(kind) as (client, server):
+        client.half_open = True
+        serving = await begun(begin(server, Line(), lambda line: server.send(line * 2, Line())))
+        client.write(b"a\nb\n")
+        await client.write_eof()
+        assert b"aa\nbb\n" == await client.read_until_close()
+        await serving
+        assert server.error is None
 
 
 # Streaming

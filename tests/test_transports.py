@@ -141,7 +141,7 @@ async def sides(kind, **options):
 
 CASES = {
     "asyncio": "unix pipe memory tls:tcp tls:pipe tls:memory tls:tls:memory",
-    "uvloop": "unix pipe tls:tcp",
+    "uvloop": "unix pipe loop-tcp loop-unix tls:tcp",
     "transports": "loop-tcp loop-unix tls:loop-tcp",
 }
 KINDS = [f"{loop} {kind}" for loop, kinds in CASES.items() if loop in BY_NAME for kind in kinds.split()]

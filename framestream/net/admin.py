@@ -48,16 +48,8 @@ async def serve_admin(server: Server, url: str) -> Server:
     endpoint = parse_url(url)
     if isinstance(endpoint, Tcp) and endpoint.tls:
         raise AddressError(f"admin is {url}; it speaks plain HTTP: use tcp:// or unix:", url=url)
-    pages = Admin(server)
-
-    async def answer(stream: IOStream[bytes]) -> None:
-        open_ones = [other for other in admin.streams if not other.closed()]
-        if len(open_ones) > MOST_REQUESTS:
-            open_ones[0].close()
-        await pages(stream)
-
-    admin = await serve(
-        answer,
+    return await serve(
+        Admin(server),
         url,
         framer=_HEAD,
         max_connections=2 * MOST_REQUESTS,  # of which half are about to give way
@@ -65,7 +57,6 @@ async def serve_admin(server: Server, url: str) -> Server:
         frame_timeout=REQUEST_TIMEOUT,
         write_timeout=REQUEST_TIMEOUT,
     )
-    return admin
 
 
 class Admin:
@@ -82,6 +73,9 @@ class Admin:
 
     async def __call__(self, stream: IOStream[bytes]) -> None:
         """Answer one request."""
+        open_ones = [other for other in stream.server.streams if not other.closed()]
+        if len(open_ones) > MOST_REQUESTS:
+            open_ones[0].close()
         method = b"GET"
         try:
             line = (await stream.read()).partition(b"\n")[0].split()

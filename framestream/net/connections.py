@@ -357,7 +357,7 @@ class Connections:
             await stream.start_tls(
                 context,
                 server_side=True,
-                leftover="refuse" if service.balancers is None else "keep",  # it may come with the header
+                leftover="keep",  # the handshake's beginning may come with the header
                 timeout=service.handshake_timeout,
             )
         except (OSError, FramestreamError, asyncio.CancelledError) as error:

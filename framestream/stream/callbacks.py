@@ -60,21 +60,32 @@ class Callbacks:
         try:
             callback(*args)
         except BaseException as error:  # a future that was cancelled raises no Exception
-            self.fail(error)
-            raise
+            if self.fail(error):
+                raise
         finally:
             self.ran()
 
-    def fail(self, error: BaseException) -> None:
-        """Close the stream because of an exception from a callback, which also reaches the loop."""
-        self._stream.log_problem("callback", error)
-        self._stream.close(error)
+    def fail(self, error: BaseException) -> bool:
+        """Close the stream because of an exception from a callback; return True if the loop is to have it.
+
+        It is not if a write has met what ended the connection: that is no fault of the callback's.
+        """
+        stream = self._stream
+        cause = error.real_error if isinstance(error, StreamClosed) else None
+        if cause is not None and cause in (stream.error, stream.sender.error):
+            stream.close(cause)
+            return False
+        stream.log_problem("callback", error)
+        stream.close(error)
+        return True
 
     def ran(self) -> None:
         """Note that a pending callback has run."""
         self.pending -= 1
         if self._stream.closed():
             self.close()
+        elif self._stream.receiver.end is not None:
+            self._stream.watch_for_end()  # which was put off until it had run
 
     # The end
 
@@ -304,7 +315,7 @@ class FrameHandler(CallbackRead):
                 callback(frame)
         except BaseException as error:
             self.stop()
-            callbacks.fail(error)
-            raise
+            if callbacks.fail(error):
+                raise
         finally:
             callbacks.ran()

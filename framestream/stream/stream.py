@@ -347,8 +347,9 @@ class IOStream(Generic[F]):
 
         No other read is possible until the returned handler's ``stop()``. No frame is delivered while the
         handler is paused, nor while more than `write_high_water` bytes are queued. The close callback
-        reports the end of the stream; an exception in the function closes the stream. The stream's time
-        limits do not apply: a handler has no read that could take too long.
+        reports the end of the stream; an exception in the function closes the stream, and is logged unless it
+        is that of a write which found the peer gone. The stream's time limits do not apply: a handler has no
+        read that could take too long.
         """
         handler = FrameHandler(self, self._receiving(condition), callback)
         handler.start()
@@ -663,8 +664,9 @@ class IOStream(Generic[F]):
             self.loop.call_soon(self._close_if_over)
 
     def _close_if_over(self) -> None:
+        # A callback that has still to run may write: the frame it is for came before the end.
         receiver = self.receiver
-        if receiver.end is not None and receiver.reader is None and not receiver.decoder.buffered:
+        if receiver.reader is None and not receiver.decoder.buffered and not self.callbacks.pending:
             self.note_end()
 
     def end_input(self) -> None:

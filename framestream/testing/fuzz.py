@@ -1,11 +1,18 @@
-"""Streams drawn by hypothesis, for tests of your own and for fuzzing: all ways to read a stream must agree."""
+"""Streams drawn by hypothesis, for tests of your own and for fuzzing: all ways to read a stream must agree.
+
+``python -m framestream.testing.fuzz`` fuzzes framers by their spec strings, for as long as you like. All of this
+needs hypothesis.
+"""
 
 from __future__ import annotations
 
+import argparse
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple
 
@@ -16,6 +23,7 @@ from hypothesis.errors import Flaky
 
 from framestream.errors import check_count, check_seconds, counted
 from framestream.framer import Framer, ReadCondition
+from framestream.registry import get_framer
 from framestream.testing.contract import ConformanceError, Untried, describe_error, describe_framer, encode, under
 from framestream.testing.driver import (
     POLICIES,
@@ -29,7 +37,7 @@ from framestream.testing.driver import (
     transcript,
 )
 from framestream.testing.streams import LIMITS, STEPS, check_division
-from framestream.testing.suite import cut_at, pairs, spoil
+from framestream.testing.suite import Suite, arguments_of, cut_at, pairs, spoil
 
 _BATCH = 100  # streams between looks at the clock
 _MOST_CUTS = 8
@@ -227,3 +235,39 @@ def _compare(framer: ReadCondition[Any], chunks: list[bytes], way: dict[str, Any
     told = ", ".join(f"{name}={value!r}" for name, value in way.items())
     hold_alike(expected, got, f"two readings of the same bytes disagree: as a whole, and with {told}", chunks)
     return got
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Fuzz each framer in turn; return 0 if none failed, 1 if one did, 2 if one does not exist."""
+    about = "Spoil streams, cut and divide them anywhere, and check that all ways to read them agree."
+    parser = argparse.ArgumentParser(prog="python -m framestream.testing.fuzz", description=about)
+    add = parser.add_argument
+    add("spec", nargs="+", help="a framer")
+    add("--iterations", type=int, default=20_000, help="streams to try, all framers together")
+    add("--seconds", type=float, help="time to run, all framers together, instead")
+    add("--seed", type=int, default=0, help="another seed tries other streams")
+    add("--seeds", nargs="+", default=(), metavar="FILE", help="streams to start from")
+    options = parser.parse_args(arguments)
+    try:
+        framers = [get_framer(spec) for spec in options.spec]
+        check_count("--iterations", options.iterations, least=1)
+        check_seconds("--seconds", options.seconds or 0)
+        streams = [Path(name).read_bytes() for name in options.seeds]
+    except (ValueError, OSError) as error:  # a SpecError is a ValueError
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    seconds = None if options.seconds is None else options.seconds / len(framers)
+    status = 0
+    for framer in framers:
+        iterations = -(-options.iterations // len(framers))
+        try:
+            seeds = streams or Suite(framer, **arguments_of(type(framer))).seeds
+            found: object = fuzz_framer(framer, seeds, iterations=iterations, seconds=seconds, seed=options.seed)
+        except ConformanceError as error:
+            found, status = error, 1
+        print(found, flush=True)
+    return status
+
+
+if __name__ == "__main__":  # pragma: no cover  # all it does is in main
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""The pytest plugin: `FramerTests`, and fuzz runs.
+"""The pytest plugin: `FramerTests`, fuzz runs and comparisons of speed.
 
 Every pytest in an environment with framestream imports it, so it imports nothing before use;
 the names of `framestream.testing` are imported on first use.
@@ -7,7 +7,7 @@ the names of `framestream.testing` are imported on first use.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
@@ -16,8 +16,11 @@ from framestream import testing
 
 if TYPE_CHECKING:
     from framestream.framer import ReadCondition
+    from framestream.testing.cost import SpeedReport
     from framestream.testing.kit import Check
     from framestream.testing.suite import Examples, Malformed, SlowFrame, Suite
+
+_SPEEDS = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,6 +31,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="SECONDS",
         help="fuzz the framer of each FramerTests class, for so many seconds each",
     )
+
+
+@pytest.fixture
+def framer_benchmark(request: pytest.FixtureRequest) -> Callable[..., SpeedReport]:
+    """`framestream.testing.compare_speed`; what it measures is shown at the end of the run."""
+    shown = request.config.stash.setdefault(_SPEEDS, [])
+
+    def measure(framer: ReadCondition[Any], stream: bytes, *, rounds: int = 7) -> SpeedReport:
+        report = testing.compare_speed(framer, stream, rounds=rounds)
+        shown.append(f"{request.node.nodeid}: {report}")
+        return report
+
+    return measure
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show the measurements."""
+    if shown := config.stash.get(_SPEEDS, []):
+        terminalreporter.section("speed of framers")
+        terminalreporter.write_line("\n".join(shown))
 
 
 class FramerTests:

@@ -79,9 +79,13 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
             transport.abort()
             return
         transport.set_write_buffer_limits(high=0)
-        if not self._reading:
-            transport.pause_reading()
+        self._hold_back()
+        asyncio.get_running_loop().call_soon(self._hold_back)  # uvloop begins to read after this call, whatever it did
         self.resume_writing()
+
+    def _hold_back(self) -> None:
+        if not (self._reading or self._transport.is_closing()):
+            self._transport.pause_reading()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return the sink's buffer; called by the loop."""
