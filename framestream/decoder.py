@@ -36,6 +36,7 @@ decoded before it is consumed: what a batch must not hide is left in the buffer,
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Literal, NoReturn, TypeAlias, TypeVar, final, get_args
@@ -275,7 +276,8 @@ class CurrentFrame:
                 self.note(found)
                 self.need = 0
                 continue
-            is_small = type(found) is tuple and len(found) > 2 and found[2] <= buffer.pos + bound + 1
+            end = found[2] if type(found) is tuple and len(found) > 2 else None
+            is_small = type(end) is int and end <= buffer.pos + bound + 1
             if in_parts and not is_small and self._is_undecided_within(bound + 1, have, in_parts):
                 break
             self.note(found)
@@ -359,15 +361,18 @@ class CurrentFrame:
         else:
             self.fault(f"find returned {found!r}, not a span or NeedMore")
 
+    def _check_integers(self, found: Any, *positions: Any) -> None:
+        for position in positions:
+            if type(position) is not int and not hasattr(position, "__index__"):
+                self.fault(f"find returned {found!r}, whose positions are not all integers")
+
     def _note_extent(self, found: tuple[Any, ...]) -> None:
         start = self.buffer.pos
-        if len(found) == 3:
-            first, stop, end = found
-            value = PAYLOAD
-        elif len(found) == 4:
-            first, stop, end, value = found
-        else:
+        if not 3 <= len(found) <= 4:
             self.fault(f"find returned a tuple of {counted(len(found), 'item')}, not 3 or 4")
+        first, stop, end, value = found if len(found) == 4 else (*found, PAYLOAD)
+        if not type(first) is type(stop) is type(end) is int:
+            self._check_integers(found, first, stop, end)
         if not start <= first <= stop <= end:
             self.fault(f"span out of order: {found[:3]} for a frame that starts at {start}")
         if end == start and not (self.condition.can_be_empty or self.consumed):
@@ -388,7 +393,8 @@ class CurrentFrame:
         if self.state is FRESH or self.state is SEARCHING:
             self.state = KNOWN
 
-    def _note_more(self, more: NeedMore) -> None:
+    def _note_more(self, more: Any) -> None:  # compiled, to read an attribute of another type would be an error
+        self._check_integers(more, more.size, more.resume or 0, more.settled or 0, more.payload_start or 0)
         start = self.buffer.pos
         have = len(self.buffer.head) - start
         resume = self.resume if more.resume is None else more.resume - start
@@ -424,7 +430,7 @@ class CurrentFrame:
             part = buffer.take_some(self.stop)
             self._moved(len(part))
             return part
-        if self.trailer:
+        if self.trailer and self.end:
             if buffer.size < self.end:
                 return NEED_DATA
             self.check_trailer()
@@ -439,6 +445,12 @@ class CurrentFrame:
             part = self.next_part(limit, eof)
             if not isinstance(part, bytes):
                 return part
+
+    def pass_by(self, limit: int, eof: bool) -> FrameEnd | NeedData:
+        """Do as `drop`, after the beginning to keep."""
+        if self.state is TRUNCATING and self.gather(limit, eof) is NEED_DATA:
+            return NEED_DATA
+        return self.drop(limit, eof)
 
     def _take_settled(self) -> bytes:
         size, first = self.settled, min(self.payload_start, self.settled)
@@ -578,23 +590,6 @@ class CurrentFrame:
         error.framer = self.name_of(self.condition)
         error.excerpt = self.buffer.peek(32, at=max(at, 0))
         return error
-
-    def fault_behind(self, error: TypeError, condition: ReadCondition[Any]) -> FramerContractError | None:
-        """Return the error for the condition's author if positions that are no integers have caused this one.
-
-        To check each answer would cost every frame. So the last question is asked again instead.
-        """
-        try:
-            found: Any = condition.find(self.window)
-        except FAULTS:
-            return None
-        # By name: compiled, to read an attribute of another type than declared is an error.
-        names = ("size", "resume", "settled", "payload_start")
-        positions = found[:3] if type(found) is tuple else [getattr(found, name, None) or 0 for name in names]
-        if all(hasattr(position, "__index__") for position in positions):
-            return None
-        reason = f"find returned {found!r}, whose positions are not all integers"
-        return because(FramerContractError(reason, framer=str(condition), offset=self.buffer.offset), error)
 
     def fault(self, reason: str, cause: BaseException | None = None) -> NoReturn:
         """Raise the error for a mistake of the condition's author."""
@@ -815,11 +810,19 @@ class FrameDecoder:
             self._buffer.settle()
 
     def take_leftover(self) -> bytes:
-        """Consume and return every byte received and not delivered, for another reader to continue with."""
-        if self._frame.state is not BROKEN:  # a broken frame stays
+        """Consume and return every byte received and not delivered, for another reader to continue with.
+
+        What has arrived of a frame that is skipped is discarded, as the rest will be: while `skipping` is true,
+        another reader would begin inside it. A truncated frame that is not delivered yet is skipped as a whole.
+        """
+        frame = self._frame
+        if frame.state is not BROKEN:  # a broken frame stays
             self._prepare(_NONE, -1)
-            self._frame.reset()
-        leftover = self._buffer.peek(self._buffer.size)
+        if frame.state is TRUNCATING:
+            frame.state, frame.kept = SKIPPING, _NOTHING
+        with suppress(FramestreamError):  # every later call raises it
+            self.drop_skipped()
+        leftover = self.leftover
         self._buffer.drop(len(leftover))
         return leftover
 
@@ -872,7 +875,7 @@ class FrameDecoder:
             try:
                 frame: T | NeedData | End = self._whole_frame(condition, limit)
                 return frame
-            except (FramestreamError, TypeError) as error:
+            except FramestreamError as error:
                 if not self._goes_on_after(error, limit, on_oversize or self.on_oversize):
                     raise
 
@@ -905,7 +908,7 @@ class FrameDecoder:
                 self.ahead = _NOTHING
             try:
                 frame = self._whole_frame(condition, limit)
-            except (FramestreamError, Respite, TypeError) as error:
+            except (FramestreamError, Respite) as error:
                 if frames:
                     if isinstance(error, Respite):
                         self._frame.patience = 0  # it is due still
@@ -937,7 +940,7 @@ class FrameDecoder:
         while True:
             try:
                 return self._part(condition, limit)
-            except (FramestreamError, TypeError) as error:
+            except FramestreamError as error:
                 if not self._goes_on_after(error, limit, None):
                     raise
 
@@ -994,8 +997,9 @@ class FrameDecoder:
             return self._next(condition, limit)
         if type(found) is tuple and len(found) == 3:
             first, stop, end = found
-            size = end - start
-            if start <= first <= stop <= end and 0 < size <= limit:
+            are_integers = type(first) is type(stop) is type(end) is int
+            if are_integers and start <= first <= stop <= end <= start + limit and start < end:
+                size = end - start
                 if size <= have + buffer.queued:
                     if size <= have:
                         payload: bytes = head[first:stop]  # type: ignore[assignment]  # it is bytes
@@ -1160,9 +1164,6 @@ class FrameDecoder:
         frame = self._frame
         if frame.state is BROKEN:
             return False
-        if isinstance(error, TypeError) and (fault := frame.fault_behind(error, self.condition)) is not None:
-            self._goes_on_after(fault, limit, policy)
-            raise fault
         if isinstance(error, FrameTooLarge) and error.discarded:  # all of it
             if self.on_discard is not None:
                 self.on_discard(error)
@@ -1295,6 +1296,20 @@ class FrameDecoder:
                 self._buffer.advance(0)  # the head of a frame that nothing is known of is no bytearray
                 frame.reset()
 
+    def _is_inside_skipped(self) -> bool:
+        """Discard what has arrived of a frame that is skipped; return True if its rest is still to come.
+
+        Its end, or what is wrong in it, is told by the next call for a frame.
+        """
+        try:
+            return self._frame.is_skipped and self._frame.pass_by(self._skip_limit(), self._eof) is NEED_DATA
+        except FramestreamError:
+            return False
+
+    def _skip_limit(self) -> int:
+        frame = self._frame
+        return self._limit(frame.condition, None) if frame.error is None else frame.error.limit
+
     def _limit(self, condition: ReadCondition[Any], max_size: int | None) -> int:
         if max_size is not None:
             return max_size
@@ -1305,8 +1320,7 @@ class FrameDecoder:
     def _resume(self, ask: Callable[[int, bool], bytes | FrameEnd | NeedData]) -> bytes | FrameEnd | NeedData:
         """Pass on or discard the bytes of a frame that is too large or skipped."""
         frame = self._frame
-        limit = self._limit(frame.condition, None) if frame.error is None else frame.error.limit
-        outcome = ask(limit, self._eof)
+        outcome = ask(self._skip_limit(), self._eof)
         if outcome is NEED_DATA and self._eof:
             raise frame.incomplete()
         if outcome is FRAME_END:
@@ -1372,15 +1386,15 @@ class FrameDecoder:
 
     @property
     def offset(self) -> int:
-        """Stream offset of the first byte that is not delivered."""
+        """Stream offset of the first byte that is not delivered, nor part of a frame that is skipped."""
         if not self.ahead:
-            return self._buffer.offset
+            return self._buffer.end if self._is_inside_skipped() else self._buffer.offset
         batch = self._follow()
         return batch.base + batch.at
 
     @property
     def buffered(self) -> int:
-        """Bytes received and not delivered."""
+        """Bytes received and not delivered, without those of a frame that is skipped."""
         return self._buffer.end - self.offset
 
     @property
@@ -1391,13 +1405,13 @@ class FrameDecoder:
 
     @property
     def leftover(self) -> bytes:
-        """A copy of every byte received and not delivered; nothing is consumed."""
+        """A copy of the bytes that `buffered` counts; nothing is consumed."""
         return self.peek(self.held)
 
     def peek(self, size: int) -> bytes:
         """Return a copy of the next `size` bytes, or fewer if fewer have arrived; nothing is consumed."""
         if not self.ahead:
-            return self._buffer.peek(size)
+            return b"" if self._is_inside_skipped() else self._buffer.peek(size)
         batch = self._follow()
         cut = bytes(batch.head[batch.at : min(batch.at + size, batch.end)])
         return cut + self._buffer.peek(size - len(cut))

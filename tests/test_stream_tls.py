@@ -98,6 +98,20 @@ async def test_plaintext_sent_ahead_of_the_handshake_is_refused():
         assert server.closed()
 
 
+async def test_the_rest_of_a_skipped_frame_is_no_plaintext_ahead_of_the_handshake_but_must_come_before_it():
+    async with joined("unix") as (client, server):
+        await client.write(b"far too")
+        async with server.open_frame(Line()) as body:
+            await anext(body)
+        for leftover in ("refuse", "keep"):
+            await raised(StreamBusy, answer_tls, server, match="a frame is being skipped", leftover=leftover)
+        peeking = await begun(server.peek(1))
+        await client.write(b" long\n")
+        await cancelled(peeking)
+        assert server.framed(Line(), leftover="refuse") is server
+        assert [None, None] == await shake_hands(client, server)
+
+
 @once
 async def test_a_handshake_that_waits_lets_the_loop_rest(monkeypatch):
     tries = []

@@ -572,7 +572,7 @@ class IOStream(Generic[F]):
             ValueError: the context checks the host name and `server_hostname` is missing, or it is given on
                 the server's side, or `timeout` is not a time, or `leftover` is no such word; nothing is done.
             TypeError: `context` is not an ``ssl.SSLContext``, or `server_hostname` is not text; nothing is done.
-            StreamBusy: a read is under way; nothing is done.
+            StreamBusy: a read is under way, or the rest of a skipped frame is still to come; nothing is done.
             FramingError: plaintext was received before the handshake. An attacker may have inserted it, so
                 it is refused and the stream is closed.
             ssl.SSLError: the handshake failed; ``ssl.SSLCertVerificationError`` for a bad certificate.
@@ -581,8 +581,9 @@ class IOStream(Generic[F]):
         from framestream.transport.tls import TLSTransport  # noqa: PLC0415 - most need no TLS
 
         receiver, sender = self.receiver, self.sender
-        if self.reading():
-            raise StreamBusy("a read is under way; TLS starts between frames")
+        receiver.decoder.drop_skipped()
+        if self.reading() or receiver.decoder.skipping:
+            raise StreamBusy("a read is under way, or a frame is being skipped; TLS starts between frames")
         check_seconds("timeout", timeout, optional=True)
         check_choice("leftover", leftover, get_args(Leftover))
         tls = TLSTransport(
