@@ -360,7 +360,7 @@ def check_condition(value: object, name: str = "") -> None:
 
 
 def meant_by(value: object) -> str:
-    """Return a hint at the condition that somebody meant who passed this instead: ``; make one of it: Line(...)``."""
+    """Return a hint at the condition that a caller meant who passed this instead: ``; make one of it: Line(...)``."""
     shown = repr(value)[:80]
     if isinstance(value, type) and issubclass(value, ReadCondition):
         return f"; make one of it: {value.__name__}(...)"

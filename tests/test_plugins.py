@@ -90,9 +90,10 @@ def test_entry_points_refer_to_a_framer_class_or_to_a_module(installed: Site) ->
     installed.install("acme-both", both, "a", "b")
     assert get_framer("a") == get_framer("b")
     assert plugins.problems(plugin("acme-both")) == []
-    assert {"a": "Read up to a semicolon.", "b": ""}.items() <= {
-        it.name: it.summary for it in available_framers()
-    }.items()
+    listed = {info.name: info.summary for info in available_framers()}
+    assert ("Read up to a semicolon.", "") == (listed["a"], listed["b"])
+    installed.install("acme-part", healthy("c"), "c", "d")
+    assert "framestream_register_framers does not register 'd': it must call" in reason("d")
     later = healthy("later") + "framestream_contract = 2"
     installed.install("acme-later", later, "later", target="acme_later:Upto")
     assert "is written for contract version 2" in reason("later")
