@@ -88,9 +88,7 @@ class Varied(Whole):
 
     name = "varied"
 
-    def __init__(
-        self, first: int, second: int = 2, *rest: Annotated[bytes, "x"], mode: str = "a", **more: Any
-    ) -> None:
+    def __init__(self, first: int, second: int = 2, *rest: Annotated[bytes, "x"], mode: str = "a", **more: Any) -> None:
         self.first, self.second, self.rest, self.mode = first, second, rest, mode
 
     def __eq__(self, other: object) -> bool:
