@@ -64,7 +64,9 @@ def whole(condition: ReadCondition[Any], data: bytes, at: int, inner: Window) ->
     limit = condition.max_size
     if type(found) is not tuple or found[2] > len(data) or (limit is not None and found[2] - at > limit):
         return None
-    how = found[-1]
+    if len(found) == 3:  # a quarter of the time of a batch, as `complete` does it
+        return condition.decode(data[found[0] : found[1]]), found[2]
+    how = found[3]
     if how is PADDING or (type(how) is Decode and not how.final and found[2] == len(data)):
         return None
     return complete(condition, found, data), found[2]

@@ -202,7 +202,6 @@ class FirstOf(Framer[T]):
                 if fits is not False:
                     fitting.append((number, alternative, fits))
             self._fitting[first] = fitting  # when it is whole: threads share it
-        is_all = len(data) <= stop
         for number, alternative, fits in fitting:
             if fits:
                 return number, None
@@ -210,6 +209,7 @@ class FirstOf(Framer[T]):
                 if (fits := alternative.fits(data, start)) is not False:
                     return (number if fits else None), None
                 continue
+            is_all = len(data) <= stop
             asked = Window(data, start, eof=window.eof) if is_all else Window(bytes(data[start:stop]))
             try:
                 found = alternative.find(asked)

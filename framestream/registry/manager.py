@@ -70,6 +70,7 @@ class PluginManager:
     def __init__(self) -> None:
         self.generation = 0
         self._plugins: list[Plugin] | None = None
+        self._owners: tuple[int, dict[str, list[Plugin]]] = (-1, {})
         self._notices: list[str] = []
         self._named: dict[str, NamedFramer] = {}
 
@@ -253,7 +254,7 @@ class PluginManager:
     def notices(self) -> list[str]:
         """Return the problems of the selection: names in the environment that no plugin has."""
         list(self)  # which looks for plugins, unless that was done
-        return list(self._notices)
+        return self._notices
 
     # Inside
 
@@ -262,7 +263,14 @@ class PluginManager:
 
         Plugins that the program registered itself come before installed ones.
         """
-        found = [plugin for plugin in self if name in plugin.names]
+        known = list(self)
+        if self._owners[0] != self.generation:  # or listing many plugins would take time in the square of them
+            owners: dict[str, list[Plugin]] = {}
+            for plugin in known:
+                for owned in plugin.names:
+                    owners.setdefault(owned, []).append(plugin)
+            self._owners = self.generation, owners
+        found = self._owners[1].get(name, [])
         enabled = [plugin for plugin in found if plugin.state != "disabled"]
         own = [plugin for plugin in enabled if plugin.own]
         return own or enabled or found[:1]
