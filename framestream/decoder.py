@@ -182,7 +182,7 @@ class CurrentFrame:
         state: its progress, as in the table at the top of the module.
         condition: whose frame it is, unless it is FRESH.
         consumed: bytes of the frame that are consumed.
-        extent: whether first, stop and end of the payload and the frame are known.
+        first, stop, end: its extent: where payload and frame begin and end; `end` is -1 until that is known.
         value: with the extent: the frame, a `Decode`, or PAYLOAD.
         size: the payload's size, if known before any of it was passed on.
         need: bytes to wait for: all of the frame, if its extent is known, else what `NeedMore` said.
@@ -198,7 +198,7 @@ class CurrentFrame:
 
     # fmt: off
     __slots__ = (
-        "_named", "buffer", "condition", "consumed", "end", "error", "extent", "first", "kept",
+        "_named", "buffer", "condition", "consumed", "end", "error", "first", "kept",
         "kept_end", "missing", "need", "no_end_at", "patience", "payload_start", "report", "resume",
         "settled", "size", "state", "stop", "value", "window",
     )
@@ -221,14 +221,19 @@ class CurrentFrame:
         """Become the next frame, about which nothing is known."""
         self.state = FRESH
         self.consumed = self.window.taken = 0
-        self.extent = False
         self.value: Any = PAYLOAD
         self.size: int | None = None
-        self.need = self.resume = self.settled = self.payload_start = self.end = 0
+        self.end = -1
+        self.need = self.resume = self.settled = self.payload_start = 0
         self.window.memo = None
         self.error: FrameTooLarge | None = None
 
     # Where does it end?
+
+    @property
+    def extent(self) -> bool:
+        """Whether it is known where the payload and the frame end."""
+        return self.end >= 0
 
     def search(self, limit: int, eof: bool, *, in_parts: bool = False) -> bool:
         """Ask about the frame until its extent is known; return False if more bytes must arrive before that.
@@ -387,7 +392,6 @@ class CurrentFrame:
                 self.no_end_at = self.buffer.offset + end - start
         self.first, self.stop, self.value = first - start, stop - start, value
         self.end = self.need = end - start
-        self.extent = True
         if not self.consumed:
             self.size = stop - first
         if self.state is FRESH or self.state is SEARCHING:

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -169,7 +170,7 @@ def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, plac
 @pytest.mark.parametrize(("arguments", "status", "message"), [
     ("cut", 2, "framestream: Missing argument 'SPEC'.\nhint: framestream cut --help\n"),
     ("cut line -o xml", 2, "Invalid value for '-o' / '--output': 'xml' is not one of"),
-    ("cut line --max-size big", 2, "'big' is not a whole number"),
+    ("cut line --max-size big", 2, "Invalid value for '--max-size': 'big' is not a whole number"),
     ("cut line tls://a:4000", 2, "'tls://a:4000' is not a file; cut --jobs reads URLs of files"),
     ("cut line x --jobs 2 --stats", 2, "--stats is for one process; framestream stats --jobs counts frames"),
     ("cut line:kep=yes", 2, "\n  line:kep=yes\n       ^\nhint: framestream framers lists all"),
@@ -255,6 +256,15 @@ def test_nothing_yet_is_not_the_end(framestream):
 
 
 # In a process of its own
+
+
+@pytest.mark.parametrize("arguments", ["cut line bytes", "connect 'exec:cat bytes' -f line -o json"])
+def test_a_complaint_stands_after_what_was_printed_before_it(arguments, tmp_path):
+    (tmp_path / "bytes").write_bytes(b"a\n\xff\nb\n")
+    with start(*shlex.split(arguments), cwd=tmp_path, stderr=subprocess.STDOUT) as process:
+        first, complaint, *_, last = process.communicate()[0].splitlines()
+    assert (True, True) == (first.endswith(b'"a"}'), last.endswith(b'"b"}'))
+    assert complaint.startswith(b"framestream: ")
 
 
 def test_frames_appear_as_they_arrive_and_ctrl_c_ends_quietly():
@@ -368,6 +378,9 @@ def test_a_file_that_is_read_in_parts_has_a_progress_bar_on_a_terminal(lines, mo
         monkeypatch.setattr(sys, "stdout", output)
         assert run(["stats", "line", str(lines)]) == 0
         assert "lines.txt  [" in shown()
+    with terminal(monkeypatch, "stderr") as shown, terminal(monkeypatch, "stdout") as printed:
+        assert run(["cut", "line", str(lines), "--jobs", "1"]) == 0
+        assert ("", True) == (shown(), printed().endswith('"four"}\r\n'))  # and no bar in between
 
 
 def test_complaints_have_a_colour_on_a_terminal_only_and_never_what_a_terminal_obeys(monkeypatch, tmp_path):
@@ -412,6 +425,7 @@ def test_values_become_json_that_any_program_reads():
         ([None, True, 1.5, "é", (1, 2), object], '[null,true,1.5,"é",[1,2],"<class \'object\'>"]'),
         (Printed(1, b"a", "b"), '{"status":1,"raw":"a","err":"b"}'),
         (float("inf"), '"inf"'),
+        ({(1, "a"): None, None: 2}, '{"[1,\\"a\\"]":null,"null":2}'),
         (deep, '{"error":"nested too deeply to be shown"}'),
     ):
         assert text == to_json(value)

@@ -191,15 +191,18 @@ def test_what_is_no_file_to_read_in_parts_is_told(framestream, command, reason):
 
 def test_stats_count_frames_and_draw_their_sizes(framestream, tmp_path):
     path = tmp_path / "file"
-    path.write_bytes(b"a\n" * 60 + b"b" * 100 + b"\n" + b"\xff\n")
+    path.write_bytes(b"a\n" * 59 + b"\n" + b"b" * 100 + b"\n" + b"\xff\n")
     printed = framestream("stats", "line", path)
     assert printed.status == 1
     told = {line[:16].strip(): line[16:] for line in printed.out.splitlines()}
     assert [told[name] for name in ("frames", "bad frames", "bytes", "in frames", "sizes")] == [
-        "61", "1", "223", "221", "2 to 101, 3.6 on average",
+        "61", "1", "222", "220", "1 to 101, 3.6 on average",
     ]  # fmt: skip
-    bars = printed.out.splitlines()[-6:]
-    assert bars[0] == f"{'2 to 3':>24} bytes {'█' * 40} 60"
+    (tmp_path / "empty").touch()
+    empty = framestream("stats", "line", "empty")
+    assert (0, 0) == (empty.status, empty.out.count("sizes"))
+    bars = printed.out.splitlines()[-7:]
+    assert bars[:2] == [f"{'1':>24} bytes ▊ 1", f"{'2 to 3':>24} bytes {'█' * 40} 59"]
     assert bars[-1] == f"{'64 to 127':>24} bytes ▊ 1"
 
 
@@ -252,10 +255,16 @@ def test_a_framer_is_looked_for_before_a_file_is_read(framestream, tmp_path, com
 
 
 def test_a_torn_end_is_cut_off(framestream, file):
-    printed = framestream("repair", file, "--framer", "length-prefix:2")
-    assert printed.out.endswith(f"4 bytes at offset 23 cut off, and kept in {file}.torn-23; 4 frames stay\n")
+    torn = PREFIXES[-4:]
+    for whole, stay in ((PREFIXES[:5], "1 frame stays"), (PREFIXES[:-4], "4 frames stay")):
+        file.write_bytes(whole + torn)
+        printed = framestream("repair", file, "--framer", "length-prefix:2")
+        told = f"4 bytes at offset {len(whole)} cut off, and kept in {file}.torn-{len(whole)}; {stay}\n"
+        assert (0, True) == (printed.status, printed.out.endswith(told))
     whole = framestream("repair", file, "--framer", "length-prefix:2")
     assert (0, f"{file}: whole, 4 frames\n") == (whole.status, whole.out)
     refused = framestream("repair", file, "--framer", "length-prefix:8")
     assert refused.status == 1
-    assert "this is not a torn end, or not a file of these frames; nothing is cut off" in refused.err
+    what, *_, reason = (line for line in refused.err.splitlines() if line.startswith("framestream: "))
+    assert f"framestream: {file}: stream ended inside a frame: 23 of " in what
+    assert reason.endswith(": this is not a torn end, or not a file of these frames; nothing is cut off")

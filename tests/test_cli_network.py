@@ -54,6 +54,7 @@ def say(data):
 @pytest.mark.parametrize(("arguments", "typed", "sent", "printed"), [
     ("-f length-prefix:size=2", b"one\nthree", b"\0\3one\0\5three", b"one\nthree\n"),
     ("-f msgpack -i json", b'{"a": [1, {"hex": "00ff"}]}\n', b"\x81\xa1a\x92\x01\xc4\x02\x00\xff", None),
+    ("-f msgpack -i json", b'{"hex": 5}\n', b"\x81\xa3hex\x05", None),
     ("-f length-prefix:size=1 -i json", b'"ab"\n{"hex": "00"}\n', b"\2ab\1\0", b"ab\n\0\n"),
     ("-f length-prefix:size=1 -i hex", b"00 ff\n", b"\2\0\xff", b"\0\\xff\n"),
     ("-f line", "h\u00e9\n".encode(), "h\u00e9\n".encode(), "h\u00e9\n".encode()),

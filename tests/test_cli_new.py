@@ -126,7 +126,8 @@ def project(framestream, tmp_path, monkeypatch):
     record = json.loads((folder / RECORD).read_text())
     del record["files"][CI]
     (folder / CI).unlink()
-    record["files"][".gitignore"] = "older\n"
+    assert record["files"]["README.md"] is None  # the author's own is not kept for later
+    record["files"][".gitignore"] = record["files"]["tests/test_framestream_acme.py"] = "older\n"
     record["files"]["pyproject.toml"] = record["files"]["pyproject.toml"].replace("length = 100", "length = 90")
     (folder / RECORD).write_text(json.dumps(record))
     for place in ("pyproject.toml", ".gitignore"):
@@ -186,7 +187,7 @@ NAMES = {"name": "acme", "distribution": "acme", "author": "", "year": "2030"}
 
 
 @pytest.mark.parametrize(("record", "arguments", "status", "complaint"), [
-    (None, ["acme"], 2, "has the names; give none with --update"),
+    *((None, [name], 2, "has the names; give none with") for name in ("acme", "--author=A", "--distribution=a")),
     *((json.dumps(record), [], 1, f"{RECORD} is not as framestream new wrote it") for record in (
         5,
         {"names": {}, "files": {}},
@@ -198,7 +199,7 @@ NAMES = {"name": "acme", "distribution": "acme", "author": "", "year": "2030"}
     )),
     *((text, [], 1, "is not as framestream new wrote it") for text in ("{", "[" * 200_000)),
     (json.dumps({"names": NAMES | {"name": "../x"}, "files": {}}), [], 2, "is not a framer name"),
-], ids=range(11))  # fmt: skip
+], ids=range(13))  # fmt: skip
 def test_a_record_that_cannot_be_used_is_refused(framestream, project, record, arguments, status, complaint):
     (project / RECORD).write_text(record or (project / RECORD).read_text())
     before = contents(project)

@@ -90,7 +90,7 @@ def test_a_framer_of_a_plugin_of_this_project_that_is_missing_names_what_to_inst
     "framers loud",
     "plugins",
     "plugins check",
-    "-p loud plugins",
+    "-p loud cut line",
     "connect exec:cat -f loud",
     "connect exec:cat -f line --send-framer loud",
     "serve nowhere -f loud",
@@ -186,6 +186,7 @@ def test_the_kit_checks_a_framer_of_a_module_with_its_examples_or_a_spec_string(
     assert re.match(r"checked:Lines: level 2 of 4 .* 0 broken\Z", printed.out.splitlines()[-1])
     printed = framestream("check", "-q", "checked:good", "available:max=4")
     assert (0, 2) == (printed.status, len(printed.out.splitlines()))
+    assert "available:max=4: level 1 of 4 (the next takes examples, malformed), " in printed.out  # it cannot write
     printed = framestream("check", "-q", "checked:Bad", "checked:Raising")
     assert (1, False) == (printed.status, "  ok " in printed.out)
     assert "  BROKEN  examples " in printed.out

@@ -381,6 +381,17 @@ async def test_a_program_that_reads_no_more_is_heard_to_its_end_and_not_killed(c
     assert 3 == stream.exit_code
 
 
+@pytest.mark.parametrize("event_loop_name", ["asyncio", "transports"], indirect=True)  # uvloop's programs keep a copy
+async def test_what_a_program_that_has_closed_its_input_will_not_read_is_refused(monkeypatch):
+    monkeypatch.setattr("framestream.net.process.TERMINATE_DELAY", 0)
+    async with await connect("exec:sh -c 'exec 0<&-; echo ready; exec sleep 60'") as stream:
+        assert "ready" == await stream.read(LINE)
+        await passes(5)
+        with pytest.raises(StreamClosed):
+            await stream.write(b"x")
+    await passes()  # by then a loop has closed what it had of the program
+
+
 @pytest.mark.every_loop
 async def test_whether_a_program_or_its_directory_is_missing_is_said(tmp_path):
     (tmp_path / "file").touch()

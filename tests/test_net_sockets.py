@@ -58,7 +58,7 @@ async def test_one_address_of_a_host_is_enough_and_none_is_an_error(monkeypatch)
         await listening("tcp://example.org:0")
 
 
-async def test_a_stale_socket_file_is_replaced_and_everything_else_left_alone(tmp_path):
+async def test_a_stale_socket_file_is_replaced_and_everything_else_left_alone(tmp_path, monkeypatch):
     url, precious = f"unix:{tmp_path}/socket", tmp_path / "file"
     close_all(await listening(url))
     sockets = await listening(url)
@@ -67,6 +67,10 @@ async def test_a_stale_socket_file_is_replaced_and_everything_else_left_alone(tm
     precious.write_text("precious")
     await raised(OSError, listening, f"unix:{precious}", match="address already in use")
     assert "precious" == precious.read_text()
+    monkeypatch.chdir(tmp_path)
+    for url in ("unix:./@other", "unix:@other"):  # the second has no file
+        close_all(await listening(url))
+    assert {"file", "socket", "@other"} == set(os.listdir())
 
 
 async def test_what_cannot_listen_is_refused_and_left_open():

@@ -92,6 +92,7 @@ async def test_while_a_worker_cannot_be_replaced_the_others_serve_everybody(capl
             with no_more_descriptors():
                 os.kill(lost, signal.SIGKILL)
                 await until(lambda: caplog.text.count("cannot start a worker:") >= 2)  # it is tried again
+                assert 1 == server.workers_alive
                 await raised(WorkerError, server.reload, match="cannot start a worker: too many open files")
                 for client in new:
                     client.connect((host, int(port)))

@@ -143,6 +143,23 @@ async def test_what_came_in_one_piece_with_the_end_is_answered_before_the_stream
         assert server.error is None
 
 
+@pytest.mark.parametrize("half_open", [False, True])
+@pytest.mark.parametrize("how", ["await", "callback", "streaming"])
+async def test_whoever_reads_to_the_end_of_a_stream_closes_it(how, half_open):
+    async with joined("unix", half_open=half_open) as (client, server):
+        notes, note = called()
+        await client.write(b"rest")
+        await client.write_eof()
+        if how == "await":
+            note(await server.read_until_close())
+        else:
+            server.read_until_close(callback=note, **({"streaming_callback": note} if how == "streaming" else {}))
+        await until(lambda: len(notes) == 1 + (how == "streaming"))
+        await passes()
+        assert [b"rest", b""][: len(notes)] == notes
+        assert server.closed() != half_open
+
+
 # Streaming
 
 

@@ -271,6 +271,7 @@ async def test_a_stream_that_only_writes_notices_that_nobody_reads_any_more():
         assert not closing.done()
         os.close(there)
         await asyncio.wait_for(closing, 5)
+        assert writer.error is None
 
 
 # With blocks, and the loop
@@ -350,6 +351,14 @@ async def test_a_stream_that_drains_ends_after_what_has_arrived(kind):
         await raised(StopAsyncIteration, reading)
         assert server.error is None
         await server.wait_closed()
+    async with joined(kind) as (client, server), server.open_frame(LengthPrefix(1)) as body:
+        await client.write(b"\2h")
+        parts = [await anext(body)]
+        server.end_input()
+        reading = await begun(anext(body))
+        await passes(10)
+        await client.write(b"i")
+        assert b"hi" == b"".join([*parts, await reading])
     async with joined(kind) as (client, server):
         await client.write(b"a\nb\nhal")
         lines = server.frames(Line())

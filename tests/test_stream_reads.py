@@ -178,6 +178,7 @@ async def test_a_read_that_needs_more_than_the_buffer_may_hold_closes_the_stream
                 assert server.closed()
                 assert isinstance(server.error, BufferFull)
                 assert caplog.messages.pop().startswith(f"{server.peer}: reached maximum read buffer size")
+    await raised(BufferFull, memory_stream_pair(max_buffer_size=200)[1].peek, 201)
 
 
 @once

@@ -127,6 +127,9 @@ async def test_the_transport_is_paused_at_the_mark_and_resumed_when_it_is_read_a
         for _ in range(5):
             await stream.read_bytes(2)
             await passes()
+        stream.set_close_callback(print)  # which has it notice the end, but not read further ahead
+        await passes()
+        stream.set_close_callback(None)
         assert taken == stream.stats.bytes_received, "what is there is enough"
         assert READ_AHEAD <= stream.buffered < READ_AHEAD + 10 * KIB
         await stream.read_bytes(READ_AHEAD)

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 
 import pytest
 from stream_pairs import begun, joined, raised
@@ -152,6 +153,8 @@ async def test_a_peer_that_takes_nothing_is_cut_off_and_one_that_reads_slowly_is
             await server.read_bytes(1 << 18)
             await asyncio.sleep(1)
         await writing
+        await asyncio.sleep(30)
+        assert not client.closed(), "nothing is queued"
         began = now()
         caught = await raised(StreamClosed, client.write, bytes(3 << 20))
         assert isinstance(caught.real_error, StreamTimeout)
@@ -160,6 +163,17 @@ async def test_a_peer_that_takes_nothing_is_cut_off_and_one_that_reads_slowly_is
         assert [("INFO", f"{client.peer}: error on write: {client.error}")] == [
             (record.levelname, record.getMessage()) for record in caplog.records
         ]
+
+
+async def test_a_peer_that_takes_no_more_has_no_time_left_to_take_it_in():
+    async with joined("unix", write_timeout=5) as (client, server):
+        writing = await begun(client.write(bytes(3 << 20)))
+        await server.read_bytes(1 << 18)  # a full buffer tells of nothing
+        server.transport.socket.shutdown(socket.SHUT_RD)
+        await raised(StreamClosed, writing)
+        await asyncio.sleep(30)
+        await server.write(b"still here\n")
+        assert "still here" == await client.read(Line())
 
 
 @pytest.mark.parametrize("linger", [0, 3])

@@ -174,15 +174,13 @@ async def test_closing_before_the_handshake_has_begun_prevents_it(end):
 @pytest.mark.parametrize("kind", ["tcp", "unix", "pipe"])
 async def test_what_is_written_while_plaintext_is_flushed_leaves_encrypted(kind):
     async with joined(kind, max_frame_size=1 << 22) as (client, server):
-        told = []
-        client.write(LARGE, callback=lambda: told.append("flushed"))
+        client.write(LARGE)
         tls = asyncio.ensure_future(ask_tls(client))
         await passes(5)
-        client.write(b"secret\n")
+        client.sender.when_sent(lambda _: client.write(b"secret\n"))  # the last plaintext has just left
         assert LARGE == await server.read_bytes(len(LARGE))
         assert b"\x16\x03" == await server.peek(2)  # a handshake record (RFC 8446, section 5.1)
         await passes()
-        assert ["flushed"] == told
         await answer_tls(server, leftover="keep")
         await tls
         assert "secret" == await server.read(Line())
@@ -192,6 +190,7 @@ async def test_an_end_asked_for_during_the_handshake_is_sent_after_it():
     async with joined("unix", half_open=True) as (client, server):
         shaking = await begun(ask_tls(client))
         ending = await begun(client.write_eof())
+        assert not ending.done()
         await answer_tls(server)
         await asyncio.gather(shaking, ending)
         assert b"" == await server.read_until_close()
@@ -314,6 +313,7 @@ async def test_a_peer_that_asks_for_refusals_and_takes_none_is_read_no_further(t
                 unsent = unsent[ours.send(unsent) :]
             await passes(10)
         assert unsent, "it has read everything"
+        assert not server.transport.receive_now()
         unsent += client.record(23, b"after that\n")
         while not reading.done():
             with suppress(BlockingIOError):

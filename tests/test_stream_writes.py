@@ -65,6 +65,7 @@ async def test_any_buffer_and_any_list_of_buffers_can_be_written(kind):
             bytearray(b"abcdefgh"),
             memoryview(b"abcdefgh"),
             memoryview(b"abcdefgh").cast("I"),
+            memoryview(b"abcdefgh").cast("B", [2, 4]),
             array("H", b"abcdefgh"),
             memoryview(b"aXbXcXdXeXfXgXhX")[::2],
             [b"abc", bytearray(b"de"), b"", memoryview(b"fgh")],

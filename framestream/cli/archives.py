@@ -84,7 +84,7 @@ def _histogram(sizes: Counter[int]) -> Iterator[str]:
         count = powers[bits]
         eighths = -(-count * _BAR * 8 // max(powers.values()))
         bar = "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
-        span = f"{1 << bits >> 1} to {(1 << bits) - 1}" if bits > 1 else str(bits)
+        span = f"{1 << bits >> 1} to {(1 << bits) - 1}" if bits > 1 else bits
         yield f"{span:>24} bytes {bar} {count}".rstrip()
 
 

@@ -110,8 +110,8 @@ class Cutting:
         skips = self.on_oversize in ("discard", "truncate")
         return self.output in ("text", "raw") and self.count is None and not skips
 
-    def print(self, printer: Printer, pieces: Iterable[Piece], tell: Callable[[Exception], object]) -> None:
-        """Print frames and tell errors, until the end of the stream or what these options say."""
+    def print(self, printer: Printer, pieces: Iterable[Piece], tell: Callable[[Exception], object]) -> bool:
+        """Print frames and tell errors; return whether these options ended that before the stream did."""
         try:
             for frames, span, error in pieces:
                 if error is None:
@@ -121,9 +121,10 @@ class Cutting:
                 else:
                     tell(error)
                 if self.count == 0 or (self.on_payload_error == "close" and isinstance(error, PayloadError)):
-                    break
+                    return True
         except FramingError as error:
             tell(error)
+        return False
 
     def __call__(self, reader: Reader) -> list[bytes | Exception]:
         """Return what is printed of a split, and told, in order."""
@@ -136,13 +137,10 @@ class Cutting:
             told.extend((output.getvalue(), copy(error)))
             output.seek(0)
             output.truncate()
-            if self.on_payload_error == "close" and isinstance(error, PayloadError):
-                reader.error = error
 
         pieces = reader.pieces(in_batches=self.in_batches, on_oversize=self.on_oversize)
         placed = ((frames, (reader.place[0], sum(reader.place)), error) for frames, error in pieces)
-        self.print(Printer(self.output, self.separator, output), placed, tell)
-        if self.count == 0:
+        if self.print(Printer(self.output, self.separator, output), placed, tell):
             reader.error = EOFError("no more frames are wanted")
         return [*told, output.getvalue()]
 

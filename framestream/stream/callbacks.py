@@ -135,8 +135,9 @@ class CallbackRead(PendingRead):
         self.poll()
 
     def on_data(self, at_once: bool) -> None:
-        """Ask again; the callback always runs in a later pass."""
-        self.poll()
+        """Ask again, unless the read was given up; the callback always runs in a later pass."""
+        if self.stream.receiver.reader is self:
+            self.poll()
 
     def fail(self, error: BaseException) -> None:
         """End the read with an error."""
@@ -158,6 +159,8 @@ class CallbackRead(PendingRead):
         elif answer is not NEED_DATA:
             stream.receiver.release()
             self.deliver(answer)
+            if self.to_end:
+                stream.note_end()
 
     def go_on_after(self, error: BaseException) -> None:
         """End the read, unless the error costs only its own frame."""
@@ -169,11 +172,7 @@ class CallbackRead(PendingRead):
 
     def poll_soon(self) -> None:
         """Ask the decoder in the next pass of the loop, after the callbacks already scheduled."""
-        self.stream.callbacks.soon(self._poll_if_reading)
-
-    def _poll_if_reading(self) -> None:
-        if self.stream.receiver.reader is self:
-            self.poll()
+        self.stream.callbacks.soon(self.on_data, True)
 
     def next_answer(self) -> Any:
         """Return the decoder's answer; NEED_DATA if the read waits."""
@@ -235,15 +234,14 @@ class FrameHandler(CallbackRead):
     It stops by itself while the stream has more to send than its high-water mark.
     """
 
-    __slots__ = ("_context", "_due", "_full", "_paused")
+    __slots__ = ("_context", "_due", "_paused")
 
     def __init__(self, stream: IOStream, condition: ReadCondition[Any], callback: Callable[[Any], object]) -> None:
         check_function("callback", callback)
         super().__init__(stream, condition, None, callback)
         self._context = copy_context()
         self._paused = False
-        self._due = False  # the next pass delivers
-        self._full = False  # it will be told when there is room to send
+        self._due = False  # the next pass delivers, or the one after there is room to send
 
     def start(self, timeouts: ReadTimeouts | None = None) -> None:
         """Take over the stream's reading, from the next pass of the loop on."""
@@ -272,13 +270,13 @@ class FrameHandler(CallbackRead):
             self.poll_soon()
 
     def poll_soon(self) -> None:
-        """Deliver frames in the next pass of the loop."""
+        """Deliver frames in the next pass of the loop, or when there is room if that is waited for."""
         if not self._due:
             self._due = True
             self.stream.loop.call_soon(self._deliver_due, context=self._context)
 
     def _on_room(self, _: object) -> None:
-        self._full = False
+        self._due = False
         self.poll_soon()
 
     def _deliver_due(self) -> None:
@@ -294,8 +292,8 @@ class FrameHandler(CallbackRead):
         try:
             while receiver.reader is self and not self._paused:
                 if sender.size > sender.high_water:
-                    if not self._full:
-                        self._full = True
+                    if not self._due:
+                        self._due = True
                         sender.when_room(self._on_room)
                     return
                 try:

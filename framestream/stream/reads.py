@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from asyncio import CancelledError, sleep
 from collections.abc import AsyncIterator, Coroutine
-from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import ref
 
@@ -19,7 +18,7 @@ from framestream.framers.amounts import UntilClose
 from framestream.stream.receiver import FLOWING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
     from contextvars import Context
     from types import TracebackType
     from typing import Self
@@ -140,7 +139,7 @@ async def next_answer(
                     answer = receiver.poll(read)
                     if answer is NEED_DATA:
                         read._asyncio_future_blocking = True
-                        await read.pause
+                        await read.pause  # type: ignore[misc]  # it has no other methods of a generator
                         answer, read.answer = read.answer, NEED_DATA
                 finally:
                     read.callback = read.context = None
@@ -169,11 +168,7 @@ class _Pause(tuple["AwaitedRead"]):
 
     __slots__ = ()
 
-    if TYPE_CHECKING:
-
-        def __await__(self) -> Generator[Any, None, None]: ...
-    else:
-        __await__ = tuple.__iter__
+    __await__ = tuple.__iter__
 
 
 class AwaitedRead(PendingRead):
@@ -256,10 +251,10 @@ class AwaitedRead(PendingRead):
 
     # The part of a future that its task uses
 
-    def add_done_callback(self, callback: Callable[[AwaitedRead], object], *, context: Context | None = None) -> None:
+    def add_done_callback(self, callback: Callable[[AwaitedRead], object], *, context: Context) -> None:
         """Store the callback of the one task that awaits this."""
         self.callback = callback
-        self.context = copy_context() if context is None else context
+        self.context = context
 
     def done(self) -> bool:
         """Tell whether there is an answer, or an error."""
@@ -302,21 +297,20 @@ class AwaitedBytes(AwaitedRead):
 class Frames(AsyncIterator[T]):
     """The frames of a stream until it ends. Stopping at any point loses nothing."""
 
-    __slots__ = ("_condition", "_decoder", "_receiver", "_stream")
+    __slots__ = ("_condition", "_stream")
 
     def __init__(self, stream: IOStream, condition: ReadCondition[T]) -> None:
         self._stream = stream
         self._condition = condition
-        self._receiver = stream.receiver
-        self._decoder = stream.receiver.decoder
 
     # Written as a coroutine: an awaitable object made by hand costs four times as much to await.
     async def __anext__(self) -> T:
         frame: Any
         # Frames cut ahead are handed out without another call: half the cost of "frames" in benchmarks/.
-        decoder = self._decoder
+        receiver = self._stream.receiver
+        decoder = receiver.decoder
         ahead = decoder.ahead
-        if ahead and decoder.condition is self._condition and self._receiver.reader is None:
+        if ahead and decoder.condition is self._condition and receiver.reader is None:
             frame = ahead.pop()
             if not ahead:
                 self._stream.watch_for_end()
@@ -335,7 +329,7 @@ class WaitingFrames(Frames[T]):
     __slots__ = ()
 
     def __anext__(self) -> Coroutine[Any, Any, T]:
-        if not self._decoder.ahead and events.frame_received is None:
+        if not self._stream.receiver.decoder.ahead and events.frame_received is None:
             return next_answer(self._stream, self._condition, None, None, True, None)
         self.__class__ = Frames  # type: ignore[assignment]  # until it has to wait again
         return self.__anext__()

@@ -160,8 +160,8 @@ class Receiver:
     # fmt: off
     __slots__ = (
         "_chunk_size", "_in_bulk", "_in_place", "_inline", "_kept", "_missing", "_read_ahead", "_room",
-        "_small_chunk_size", "_stream", "_timer", "_turn", "_turn_ends", "decoder", "draining", "end", "kept_read",
-        "max_buffer_size", "pushed", "reader", "state", "transport", "waiting",
+        "_stream", "_timer", "_turn", "_turn_ends", "decoder", "draining", "end", "kept_read", "max_buffer_size",
+        "pushed", "reader", "state", "transport", "waiting",
     )
     # fmt: on
 
@@ -179,7 +179,6 @@ class Receiver:
         self.pushed = False
         self._stream = stream
         self._chunk_size = min(settings["read_chunk_size"], KeptBuffer.SIZE)
-        self._small_chunk_size = min(self._chunk_size, READ_AHEAD)
         self.max_buffer_size: int = settings["max_buffer_size"]
         self._read_ahead = min(READ_AHEAD, self.max_buffer_size)
         self._kept = _kept.get(stream.loop) or _kept.setdefault(stream.loop, KeptBuffer())
@@ -199,13 +198,14 @@ class Receiver:
         """Return the place of the large frame that is being received, else the kept buffer."""
         # In bulk, fewer pushes of more bytes spare passes of the loop, which cost as much as hundreds of lines.
         # Otherwise little is taken before its time.
-        size = self._small_chunk_size
+        size = self._chunk_size
         if self._missing >= LARGE or (self._in_bulk and self._missing > 0):
             place = self.decoder.get_buffer()
             if place is not None:
                 self._in_place = True
                 return place
-            size = self._chunk_size
+        elif size > READ_AHEAD:
+            size = READ_AHEAD
         self._in_place = False
         kept = self._kept
         if kept.borrower is not None:
@@ -412,9 +412,7 @@ class Receiver:
         self._stream.loop.call_soon(self._stream.loop.call_soon, self._finish)
 
     def _finish(self) -> None:
-        if not self.waiting or self.end is not None:
-            return
-        if self.reader is not None and not self.reader.ends_by_drain:
+        if not self.waiting or not self.reader.ends_by_drain:  # type: ignore[union-attr]  # a read waits
             return
         if not self.transport.receive_now() and not self.decoder.buffered and not self.decoder.streaming:
             self.set_end(End(EndKind.DRAINED), at_once=True)

@@ -260,7 +260,8 @@ class Sender:
         elif not wanted and self.state is BLOCKED:
             self.state = READY
             self._receiver.transport.watch_writing(False)
-            self._stop_timer()
+            if self._timer is not None:
+                self._timer.cancel()
 
     def resume_writing(self) -> None:
         """Send more: the transport takes data again."""
@@ -310,7 +311,7 @@ class Sender:
         Raises:
             StreamClosed: they never will.
         """
-        if not self._is_out(position) and self.state is not BLOCKED and self._refusal is None:
+        if self.state is not BLOCKED:
             self._send()
         if self._is_out(position):
             return
@@ -362,11 +363,7 @@ class Sender:
     def send_rest_of_pass(self) -> None:
         """Send now the bytes that only wait for the end of this pass; keep those not taken."""
         if self.state is SPENT:
-            try:
-                while self._ready:
-                    self._offer()
-            except Exception:  # noqa: BLE001, S110 - the stream is being closed: the waiters are told next
-                pass
+            self._send()
 
     def fail(self, error: BaseException) -> None:
         """Close for this error: pending and later writes raise it."""
@@ -401,7 +398,7 @@ class Sender:
             raise self._lost(self._refusal) if self.state is CLOSED else StreamClosed(self._refusal)
 
     def _lost(self, what: str = "stream closed before everything was written") -> StreamClosed:
-        if self.error is not None and not self._stream.closed():
+        if not self._stream.closed():
             what = "the peer takes no more; what it sends can still be read"
         return StreamClosed(what, real_error=self.error or self._stream.error)
 
@@ -410,11 +407,6 @@ class Sender:
     def _start_timer(self) -> None:
         if self._timeout is not None:
             self._timer = self._stream.loop.call_later(self._timeout, self._on_timeout, self.sent)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     def _on_timeout(self, sent: int) -> None:
         if self.sent > sent:
@@ -438,15 +430,10 @@ class _Done:
 
     __slots__ = ()
 
-    if TYPE_CHECKING:
-
-        def __await__(self) -> Generator[Any, None, None]: ...
-    else:
-        # await needs only an empty iterator, and this makes one without a Python call.
-        __await__ = ().__iter__
+    __await__ = ().__iter__  # await needs only an empty iterator, and this makes one without a Python call
 
 
-DONE: Final = _Done()
+DONE: Final[Awaitable[None]] = _Done()  # type: ignore[assignment]  # it has no other methods of a generator
 
 
 class Flush:
@@ -476,4 +463,4 @@ def _flat(data: Any) -> memoryview:
         raise TypeError(f"write takes bytes, a buffer, or a list of those, not {kind}") from None
     if not view.c_contiguous:
         return memoryview(view.tobytes())
-    return view.cast("B") if view.format != "B" or view.ndim != 1 else view
+    return view.cast("B")

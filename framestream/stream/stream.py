@@ -805,8 +805,7 @@ class IOStream(Generic[F]):
     def on_input_end(self, end: End) -> None:
         """Close after a broken connection; after a clean end, only if no read will meet it."""
         if end.is_clean:
-            if self._callbacks is not None and self._callbacks.await_end:
-                self._close_if_over()
+            self.watch_for_end()
         elif end.kind is not EndKind.CLOSED:
             if end.kind is EndKind.FAILED and end.error is not None:
                 self.log_problem("read", end.error)

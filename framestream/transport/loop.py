@@ -190,9 +190,8 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
         self._closed = True
         self._writable.watch(self.loop, None)
         if self._transport is None:
-            if self.socket is not None and self._opening is None:  # otherwise it is closed once it is made
-                self.socket.close()
-        elif self._transport.get_write_buffer_size():
+            return  # it is closed once it is made
+        if self._transport.get_write_buffer_size():
             self._transport.abort()
         else:
             self._transport.close()

@@ -9,7 +9,7 @@ asked of the transport below                  to read   to write
 ============================================  ========  ========
 a handshake is under way                      yes
 the sink reads, and the end was not pushed    yes
-the sink writes, and the engine must hear     yes
+the engine must hear before it encrypts more  yes
 the sink writes, otherwise                              yes
 ciphertext was not taken                                yes
 so much of it that only alerts can be it      no
@@ -348,20 +348,19 @@ class TLSTransport(Transport):
 
     def _update(self) -> None:
         """Ask the transport below for what this one needs; see the table above."""
-        must_hear = self._writing and self._must_hear
-        wants_to_hear = self._shaking is not None or must_hear or (self._reading and not self._over)
+        wants_to_hear = self._shaking is not None or self._must_hear or (self._reading and not self._over)
         if wants_to_hear and not self._is_flooded():
             self._inner.resume_reading()
         else:
             self._inner.pause_reading()
-        self._inner.watch_writing(bool(self._unsent) or (self._writing and not must_hear))
+        self._inner.watch_writing(bool(self._unsent) or (self._writing and not self._must_hear))
 
     def _is_flooded(self) -> bool:
         """Tell whether the peer takes none of the alerts that it provokes, one for each attempt to renegotiate.
 
         Where data waits to be sent, this is more than can wait at a time.
         """
-        return bool(self._unsent) and self._outgoing.pending > _MOST_OF_ENGINE
+        return self._outgoing.pending > _MOST_OF_ENGINE
 
     # The end
 
