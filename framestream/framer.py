@@ -130,13 +130,6 @@ class Window:
 
     __slots__ = ("data", "eof", "memo", "resume", "start", "taken")
 
-    data: bytes | bytearray
-    start: int
-    resume: int
-    memo: Any
-    eof: bool
-    taken: int
-
     def __init__(
         self,
         data: bytes | bytearray,

@@ -169,8 +169,7 @@ def _find(target: str) -> tuple[ReadCondition[Any], Arguments]:
 
 
 def _import(target: str, module: str) -> tuple[ReadCondition[Any], Arguments]:
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    sys.path.insert(0, os.getcwd())
     try:
         with prints_aside(), blame(f"{target} cannot be made", ours=(ModuleNotFoundError, AttributeError, TypeError)):
             found = pkgutil.resolve_name(target)
