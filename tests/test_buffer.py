@@ -84,7 +84,7 @@ def test_a_place_has_room_for_as_much_as_has_arrived_and_not_for_all_at_once() -
         place.size += room
 
 
-WAYS = ["append", "append", "extend", "borrow", "take", "drop", "grow", "unread"]
+WAYS = ["append", "append", "extend", "borrow", "place", "take", "drop", "grow", "unread"]
 
 
 @settings(deadline=None)
@@ -111,6 +111,9 @@ def test_any_mix_of_operations_gives_the_bytes_in_order(steps: list[tuple[str, i
             read += end
         elif way == "drop":
             read += buffer.drop(size)
+        elif way == "place":
+            start = min(size, buffer.size - 1)
+            buffer.open_place(Place(buffer.size - start + 1000), start)
         elif way == "grow":
             buffer.grow(size)
             assert len(buffer.head) - buffer.pos >= min(size, buffer.size)

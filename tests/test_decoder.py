@@ -138,6 +138,7 @@ CASES: dict[str, tuple[ReadCondition[Any], bytes, dict[str, Any], list[Any], lis
     "too large before it is malformed": (WORDS, b"far too!long;", SMALL, [large(0)], [], 13),
     "closed": (Prefixed(), LONG, CLOSE, [b"ok", large(6, 12)], [], 24),
     "discarded": (Lines(), b"ok\nfar too long\nfine\n", DISCARD, [b"ok", b"fine"], [(3, None, 13)], 0),
+    "discarded, searched with a memo": (WORDS, b"far too long;ok;", DISCARD, [b"OK"], [(0, None, 13)], 0),
     "discarded, declared": (Prefixed(), LONG, DISCARD, [b"ok", b"fine"], [(6, 12, 16)], 0),
     "discarded at the end": (Rest(), b"far too long", DISCARD, [], [(0, None, 12)], 0),
     "discarded, and ended by the end": (OrEnd(), b"ok\nfar too long", DISCARD, [b"ok"], [(3, None, 12)], 0),
@@ -301,7 +302,7 @@ def test_limits_are_per_call_then_per_condition_then_per_decoder() -> None:
     assert fed(b"123456\n", **SMALL).next_frame(Lines(max_size=4), max_size=6) == b"123456"
     caught = refused(FrameTooLarge, fed(b"123456\n").next_frame, Lines(max_size=4), match=r"limit of 4 bytes \(at")
     assert caught.limit == 4
-    refused(FrameTooLarge, fed(b"123456\n", **SMALL).next_frame, Plain(), match=r"limit of 5 bytes \(at offset 0\)$")
+    refused(FrameTooLarge, fed(b"x" * 9, **SMALL).next_frame, Plain(), match=r"limit of 5 bytes \(at offset 0\)$")
     assert fed(b"123456\n", **SMALL).next_batch(Lines(), max_size=6) == [b"123456"]
     refused(FrameTooLarge, fed(b" far too long", eof=True, **SMALL).next_frame, WORDS)
     decoder = fed(LONG, **SMALL)
