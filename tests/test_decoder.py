@@ -107,14 +107,14 @@ def bad(offset: int, payload: bytes) -> tuple[Any, ...]:
 CASES: dict[str, tuple[ReadCondition[Any], bytes, dict[str, Any], list[Any], list[Any], int]] = {
     "lines": (Lines(), b"one\n\ntwo\n", {}, [b"one", b"", b"two"], [], 0),
     "values": (Number(), b"12;345;", {}, [12, 345], [], 0),
-    "decoded by the span": (Drawn("declared", value="span"), b"3abc2de", {}, [b"ABC", b"DE"], [], 0),
+    "decoded by the span": (Drawn("declared", value="span"), b"3abc2de", {}, [b"CBA", b"ED"], [], 0),
     "padded frames": (Prefixed(2), prefixed(b"a", b"b", padding=b".."), {}, [b"a", b"b"], [], 0),
     "padding": (WORDS, b" one;  two;  ", {}, [b"ONE", b"TWO"], [], 0),
     "padding beyond the limit": (WORDS, b" " * 99 + b"ab;" + b" " * 99, SMALL, [b"AB"], [], 0),
     "padding in one piece": (WORDS, b"#abc$ab;#$", SMALL, [b"AB"], [], 0),
     "padding in one piece beyond the limit": (WORDS, b"ab;#far too long$ab;", SMALL, [b"AB", large(3)], [], 17),
     "padding and an end inside": (WORDS, b"  ab", {}, [cut_off(2, 2)], [], 2),
-    "trailers": (COUNTED, b"3abc--0--", {}, [b"ABC", b""], [], 0),
+    "trailers": (COUNTED, b"3abc--0--", {}, [b"CBA", b""], [], 0),
     "a wrong trailer": (COUNTED, b"1a--" * 99 + b"1b-;", {}, [b"A"] * 99 + [malformed(398)], [], 4),
     "a trailer that is missing": (COUNTED, b"1a--1b-", {}, [b"A", cut_off(4, 3, 4)], [], 3),
     "the last is final": (Dotted(), b"abcdef.", {}, [b"a", b"b", b"c", b"d", b"e", b"f", b"."], [], 0),
@@ -147,7 +147,7 @@ CASES: dict[str, tuple[ReadCondition[Any], bytes, dict[str, Any], list[Any], lis
     "truncated": (Lines(), b"far too long\nfine\n", TRUNCATE, [b"far t", b"fine"], [(0, None, 13)], 0),
     "truncated before it is malformed": (WORDS, b"far too!long;", TRUNCATE, [b"FAR T", malformed(7)], [], 6),
     "truncated, decoded by the span":
-        (Drawn("declared", value="span"), b"8abcdefgh2ij", TRUNCATE, [b"ABCDE", b"IJ"], [(0, 8, 9)], 0),
+        (Drawn("declared", value="span"), b"8abcdefgh2ij", TRUNCATE, [b"EDCBA", b"JI"], [(0, 8, 9)], 0),
     "one byte too many": (Plain(), b"123456\nok\n", DISCARD, [b"ok"], [(0, None, 7)], 0),
     "cannot be skipped": (Plain(), b"far too long\nfine\n", DISCARD, [large(0)], [], 18),
     "trailing padding beyond the limit":
@@ -183,6 +183,8 @@ def test_end_is_told_apart_from_waiting() -> None:
     assert decoder.next_frame(Number()) == 12
     decoder.receive_eof()  # nothing follows, and that is a frame of its own
     assert [decoder.next_frame(Rest()), decoder.next_frame(Rest())] == [b"", END]
+    decoder = fed(b"12;", eof=True)
+    assert [decoder.next_frame(each) for each in (Exactly(0), Number(), Rest(), Rest())] == [b"", 12, b"", END]
 
 
 def test_data_after_the_end_is_the_callers_mistake() -> None:
@@ -655,12 +657,13 @@ def test_frames_in_parts_that_are_too_large_are_counted() -> None:
     decoder = fed(b"x" * 20, max_frame_size=4)
     refused(FrameTooLarge, decoder.next_part, Plain())
     assert decoder.stats.oversize == 1
-    decoder = fed(b"abc", max_frame_size=4)
-    assert decoder.next_part(Lazy()) == b"abc"
-    decoder.skip_frame()
-    decoder.receive_data(b"?" * 20)
-    refused(FrameTooLarge, decoder.next_frame, Lazy(), match="it cannot be skipped")
-    assert decoder.stats.oversize == 1
+    for more in (b"?" * 20, b"?" * 20 + b"\n"):
+        decoder = fed(b"abc", max_frame_size=4)
+        assert decoder.next_part(Lazy()) == b"abc"
+        decoder.skip_frame()
+        decoder.receive_data(more)
+        refused(FrameTooLarge, decoder.next_frame, Lazy(), match="it cannot be skipped")
+        assert decoder.stats.oversize == 1
 
 
 def test_a_framer_that_breaks_the_contract_in_decode_stays_broken() -> None:
