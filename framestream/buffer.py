@@ -111,16 +111,15 @@ class ReceiveBuffer:
         queued: bytes that follow the head.
         base: stream offset of ``head[0]``.
         copied: bytes moved to make the head contiguous.
-        high_water: the most bytes ever held.
         place: a part of a frame that is being received in its final place.
         view: bytes in a buffer of the feeder's, not copied yet.
     """
 
-    __slots__ = ("_chunks", "_joined", "base", "copied", "head", "high_water", "place", "pos", "queued", "view")
+    __slots__ = ("_chunks", "_joined", "base", "copied", "head", "place", "pos", "queued", "view")
 
     def __init__(self) -> None:
         self.head: bytes | bytearray = b""
-        self.pos = self.queued = self.base = self.copied = self.high_water = 0
+        self.pos = self.queued = self.base = self.copied = 0
         self.place: Place | None = None
         self.view: memoryview | None = None
         self._chunks = _NO_CHUNKS
@@ -152,9 +151,6 @@ class ReceiveBuffer:
             self.head = chunk
             self.pos = 0
             self._joined = False
-            size = len(chunk)
-            if size <= self.high_water:
-                return
         else:
             if self.place is not None:
                 chunk = chunk[self.fill(chunk) :]  # a place that is full is closed
@@ -166,8 +162,6 @@ class ReceiveBuffer:
                 self.copied += len(chunk)
             elif chunk:
                 self._queue(chunk)
-            size = self.size
-        self.high_water = max(self.high_water, size)
 
     def extend(self, view: memoryview) -> bool:
         """Copy the view behind the short rest of the head; return False, and do nothing, if there is none.
@@ -181,7 +175,6 @@ class ReceiveBuffer:
         self.head = b"".join((memoryview(self.head)[self.pos :], view))
         self.pos, self._joined = 0, True
         self.copied += rest
-        self.high_water = max(self.high_water, len(self.head))
         return True
 
     def _queue(self, chunk: bytes) -> None:
@@ -238,7 +231,6 @@ class ReceiveBuffer:
         assert place is not None
         place.size += size
         self.queued += size
-        self.high_water = max(self.high_water, self.size)
         if place.size == place.total:
             self.close_place()
 
@@ -257,12 +249,11 @@ class ReceiveBuffer:
         self.settle()
         self.view = view
         self.queued += len(view)
-        self.high_water = max(self.high_water, self.size)
 
     def lent(self) -> memoryview | None:
         """Return the bytes if there are some, and all are borrowed; else None. `pos` is 0 then."""
         view = self.view
-        if view is None or self.pos < len(self.head) or self._chunks:
+        if view is None or len(view) < self.size:
             return None
         if self.pos:
             self._replace_head(b"")
@@ -335,14 +326,6 @@ class ReceiveBuffer:
             self.base += self.pos
             self.head, self.pos, self._joined = rest, 0, False
             self.copied += len(rest)
-
-    def take_some(self, limit: int) -> bytes:
-        """Consume and return at least one and at most `limit` bytes; copy only a chunk that must be cut."""
-        if self.pos == len(self.head):
-            self._replace_head(self._next_chunk())
-        part = self.peek(min(limit, len(self.head) - self.pos))
-        self.advance(len(part))
-        return part
 
     def drop(self, limit: int) -> int:
         """Consume up to `limit` bytes without looking at them; return how many.

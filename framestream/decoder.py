@@ -252,8 +252,7 @@ class CurrentFrame:
                 self.reset()
                 if eof and not buffer.size:
                     return False
-                if self.is_tired(1):
-                    raise Respite
+                self.tire(1)
             if in_parts and self.settled > 0:
                 return True
             need = self.need
@@ -431,7 +430,10 @@ class CurrentFrame:
         if self.stop > 0:
             if not buffer.size:
                 return NEED_DATA
-            part = buffer.take_some(self.stop)
+            if buffer.pos == len(buffer.head):
+                buffer.grow(1)
+            part = buffer.peek(min(self.stop, len(buffer.head) - buffer.pos))
+            buffer.advance(len(part))
             self._moved(len(part))
             return part
         if self.trailer and self.end:
@@ -567,13 +569,12 @@ class CurrentFrame:
         error = IncompleteFrame(received=size, expected=self.consumed + self.end if self.extent else None)
         return self.placed(error, -self.consumed)
 
-    def is_tired(self, effort: int) -> bool:
-        """Count work done; return True if other tasks are to get a turn before there is more."""
+    def tire(self, effort: int) -> None:
+        """Count work to do; raise `Respite` if other tasks are to get a turn before it is done."""
         self.patience -= effort
-        if self.patience > 0:
-            return False
-        self.patience = _PATIENCE
-        return True
+        if self.patience <= 0:
+            self.patience = _PATIENCE
+            raise Respite
 
     def name_of(self, condition: ReadCondition[Any]) -> str:
         """Return the spec string, made once: it costs more than a frame, and bad frames come in floods."""
@@ -618,13 +619,7 @@ class Batch:
     __slots__ = ("_condition", "_eof", "at", "base", "end", "head", "left", "limit", "start")
 
     def __init__(
-        self,
-        condition: ReadCondition[Any],
-        buffer: ReceiveBuffer,
-        end: int,
-        left: int,
-        limit: int,
-        eof: bool,
+        self, condition: ReadCondition[Any], buffer: ReceiveBuffer, end: int, left: int, limit: int, eof: bool
     ) -> None:
         self._condition, self._eof = condition, eof
         self.head, self.base, self.end = buffer.head, buffer.base, end
@@ -686,7 +681,7 @@ class FrameDecoder:
     # fmt: off
     __slots__ = (
         "__weakref__", "_bad", "_batch", "_buffer", "_cut", "_discarded", "_eof", "_error",
-        "_finished", "_first", "_frame", "_other", "_oversized", "_quota", "_ripe", "_size", "_start",
+        "_finished", "_first", "_frame", "_high_water", "_other", "_oversized", "_quota", "_ripe", "_size", "_start",
         "ahead", "condition", "max_frame_size", "on_discard", "on_oversize",
         "on_payload_error",
     )
@@ -723,7 +718,7 @@ class FrameDecoder:
         self._size = 0  # bytes it took, header and delimiter included; or those of a batch, on average
         self._ripe = _RUN  # when `_cut` is as much, enough frames of one kind came in a row to look ahead
         self._quota = _FIRST_QUOTA
-        self._oversized = self._discarded = self._bad = 0  # see `stats`
+        self._oversized = self._discarded = self._bad = self._high_water = 0  # see `stats`
 
     def begin_turn(self) -> None:
         """Raise `Respite` after many frames, counted from here: other tasks have just had a turn.
@@ -751,10 +746,9 @@ class FrameDecoder:
         if type(data) is not bytes:
             data = _bytes_of(data)
         if data:
-            buffer = self._buffer
-            buffer.append(data)
-            if self.ahead:
-                buffer.high_water = max(buffer.high_water, self.held)
+            self._buffer.append(data)
+            if (held := self.held) > self._high_water:
+                self._high_water = held
 
     def receive_eof(self) -> None:
         """Say that no bytes will follow. Buffered bytes can still be read."""
@@ -782,6 +776,7 @@ class FrameDecoder:
     def buffer_updated(self, size: int) -> None:
         """Say that so many bytes were put into the place that `get_buffer` returned."""
         self._buffer.filled(size)
+        self._high_water = max(self._high_water, self.held)
 
     def borrow(self, view: memoryview) -> bool:
         """Add received bytes that stay in the feeder's buffer until `settle`; return whether any do.
@@ -800,12 +795,13 @@ class FrameDecoder:
         if buffer.place is not None:
             done = buffer.fill(view)  # mypyc would call it twice inside the brackets
             view = view[done:]
-        if self._size >= _WORTH_BORROWING <= len(view) and (self._frame.state is KNOWN or not buffer.size):
+        stays = self._size >= _WORTH_BORROWING <= len(view) and (self._frame.state is KNOWN or not buffer.size)
+        if stays:
             buffer.borrow(view)
-            return True
-        if self.ahead or not buffer.extend(view):
-            self.receive_data(view)
-        return False
+        elif self.ahead or not buffer.extend(view):
+            buffer.append(bytes(view))
+        self._high_water = max(self._high_water, self.held)
+        return stays
 
     def settle(self) -> None:
         """Copy the borrowed bytes that are not delivered: their buffer will be reused."""
@@ -852,19 +848,9 @@ class FrameDecoder:
         ahead: list[T] = self.ahead
         if ahead and condition is self.condition and max_size is None:
             return ahead.pop()
-        buffer = self._buffer
         is_other = condition is not self.condition
-        if is_other:
-            if condition is not self._other:
-                check_condition(condition)
-        elif (
-            not ahead
-            and buffer.pos == len(buffer.head)
-            and not (
-                buffer.queued or self._eof or self._frame.state is not FRESH or condition.can_be_empty or on_oversize
-            )
-        ):
-            return NEED_DATA  # every read that waits takes this path
+        if is_other and condition is not self._other:
+            check_condition(condition)
         limit = condition.max_size if max_size is None else max_size
         if limit is None:
             limit = self.max_frame_size
@@ -987,8 +973,7 @@ class FrameDecoder:
                 head, start = bytes(lent[:_FIRST_LOOK]), 0
             else:
                 buffer.grow(1)
-                head, start = buffer.head, buffer.pos
-                have = len(head) - start
+                return self._whole_frame(condition, limit)
         if have >= 2 * self._size and self._cut >= self._ripe and self._look_ahead(condition, limit):
             return self.ahead.pop()
         window = current.window
@@ -1172,8 +1157,8 @@ class FrameDecoder:
             if self.on_discard is not None:
                 self.on_discard(error)
             return True
-        if isinstance(error, (PayloadError, FrameTooLarge)) and frame.is_tired(_BAD):
-            raise Respite  # nothing is consumed yet: the next call meets it again
+        if isinstance(error, (PayloadError, FrameTooLarge)):
+            frame.tire(_BAD)  # nothing is consumed yet: the next call meets it again
         if isinstance(error, PayloadError):
             self._finish()
             self._bad += 1
@@ -1206,8 +1191,7 @@ class FrameDecoder:
 
     def _look_ahead(self, condition: ReadCondition[Any], limit: int) -> bool:
         """Cut frames ahead from the head if that pays; return whether there are any."""
-        if self._frame.is_tired(_RUN):  # so many came one by one before
-            raise Respite
+        self._frame.tire(_RUN)  # so many came one by one before
         size = self._size
         quota = min(max(self._quota, 2 * _FEWEST * size), limit, _PATIENCE * max(size, 1))
         if _FEWEST * size > quota:
@@ -1284,12 +1268,11 @@ class FrameDecoder:
         frame = self._frame
         if frame.state is STREAMING:
             raise StreamBusy(IN_PARTS)
-        same = condition is self.condition
-        if not same and condition is not self._other and condition == self.condition:
+        if condition is not self._other and condition == self.condition:
             # An equal condition continues where the other was: `Line()` written anew each time searches no
             # byte twice. After one comparison, each is recognised by its identity.
             self.condition = condition
-            same = True
+        same = condition is self.condition
         if self.ahead and not (same and self._batch is not None and self._batch.limit <= limit):
             self._put_back()
         if not same:
@@ -1431,6 +1414,6 @@ class FrameDecoder:
             discarded=self._discarded,
             payload_errors=self._bad,
             broken=int(self._frame.state is BROKEN),
-            high_water=buffer.high_water,
+            high_water=self._high_water,
             copied=buffer.copied,
         )

@@ -198,6 +198,18 @@ RescansByRegex = faulty(
 )
 
 
+class OverlooksHalves(Value):
+    """Refuses two tabs in a row, unless a chunk ends between them."""
+
+    overhead = 2
+
+    def find(self, window: Window) -> Any:
+        found = cr_lf(window, window.resume)
+        stop = len(window.data) if isinstance(found, NeedMore) else found[1]
+        at = window.data.find(b"\t\t", window.resume + (window.resume > window.start), stop)
+        return found if at < 0 else refuse("two tabs", position=at)
+
+
 class CountsInASlot(Lines):
     """Counts where `vars` shows nothing, under a name that is mangled."""
 

@@ -151,6 +151,7 @@ class Drawn(ReadCondition[bytes]):
 
     def find(self, window: Window) -> Any:
         data, start = window.data, window.start
+        assert start <= window.resume <= len(data)
         at, memo = (window.resume, window.memo) if self.resumes else (start, None)
         first = start
         if memo is None and not window.taken:

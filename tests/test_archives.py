@@ -46,8 +46,7 @@ from framestream.archives import (
     stitch,
     write,
 )
-from framestream.archives.files import Compressed
-from framestream.archives.index import Marks
+from framestream.archives.files import Compressed, Marks
 from framestream.archives.source import LocalFile, alone
 from framestream.errors import (
     ArchiveError,
@@ -543,13 +542,36 @@ def test_bytes_in_memory_have_no_index(tmp_path, monkeypatch):
 # Writing
 
 
+def test_of_two_that_write_a_file_at_once_the_last_one_to_finish_gives_all_of_it(path):
+    framer, seen = LengthPrefix(), []
+
+    def frames():
+        yield bytes(300_000)
+        write(path, [b"other"], framer)
+        seen.extend(Archive(path, framer))
+        yield b"mine"
+
+    write(path, frames(), framer)
+    assert seen == [b"other"]
+    assert list(Archive(path, framer)) == [bytes(300_000), b"mine"]
+    assert sorted(os.listdir(path.parent)) == ["file", "file.fsindex"]
+
+
+@pytest.mark.parametrize("action", [write, append])
+def test_the_disk_is_asked_to_keep_all_that_was_written(path, monkeypatch, action):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    action(path, [b"one", b"two"], PREFIX, index=False)
+    assert synced == [10]
+
+
 def test_what_is_written_does_not_wait_in_memory(path):
     sizes = []
 
     def frames():
         for _ in range(9):
             yield bytes(60_000)
-            sizes.append(path.with_name(".file.partial").stat().st_size)
+            sizes.append(next(path.parent.glob(".file.*.partial")).stat().st_size)
 
     write(path, frames(), PREFIX)
     assert max(sizes) > 1 << 18
@@ -870,6 +892,13 @@ def test_a_file_that_is_not_as_large_as_its_index_says_is_told(two_members, size
     refused(ArchiveError, frames_of, plan(two_members, Line()), match=f"it holds {how} than when it was planned")
 
 
+def test_the_index_of_a_file_that_was_not_compressed_tells_no_places(path):
+    write(path, ["one"], Line())
+    for suffix in ("", ".fsindex"):
+        os.rename(f"{path}{suffix}", f"{path}.gz{suffix}")
+    refused(ArchiveError, plan, f"{path}.gz", Line(), match="no gzip file, or damaged")
+
+
 def test_a_file_with_nothing_in_it_has_one_split_without_frames(tmp_path):
     for content in (b"", gzip.compress(b"")):
         (tmp_path / "x.gz").write_bytes(content)
@@ -1094,6 +1123,20 @@ def test_frames_larger_than_what_looks_like_frames_in_them_are_found(framer):
     texts = [bytes(random.choices(b"abcdefghij {}:,0123456789", k=random.randrange(1000, 15_000))) for _ in range(400)]
     data = wire(framer, *texts)
     assert stitch(divide(InMemory(data), framer, 1 << 18)).walked_twice < len(data) / 10
+
+
+class Marked(ReadCondition[bytes]):
+    """Frames of 50 bytes, which begin with a mark and refuse anything else."""
+
+    def find(self, window):
+        if not window.data.startswith(b"<", window.start):
+            raise FramingError("no mark")
+        return window.start, window.start + 50, window.start + 50
+
+
+def test_no_frame_begins_where_a_framer_refuses_the_bytes():
+    data = (b"<" + bytes(49)) * 10_000
+    assert stitch(divide(InMemory(data), Marked(), 70_001)).walked_twice == 0
 
 
 # Mistakes

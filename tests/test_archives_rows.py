@@ -65,7 +65,7 @@ def test_a_frame_two_of_whose_fields_would_be_one_column_is_a_bad_frame(odd, way
         if on_error not in ways:
             assert odd in list(rows(split, on_error=on_error))
         elif on_error == "raise":
-            refused(PayloadError, read, match=f"{told}.*offset 5 of memory")
+            assert isinstance(refused(PayloadError, read, match=f"{told}.*offset 5 of memory").__cause__, ValueError)
         else:
             assert read() == ["good", *[None] * (on_error == "column"), "good"]
     if "column" in ways:

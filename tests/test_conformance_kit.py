@@ -302,7 +302,7 @@ EXAMPLES = {"examples": LINES}
         (faulty.IndexErrorWhenShort(), "truncation", {"examples": SHORT}, "find raises IndexError"),
         (faulty.AbsoluteResume(), "purity", EXAMPLES, "depends on where in window.data"),
         (faulty.ChunkDependent(), "truncation", EXAMPLES, "read one at a time"),
-        (faulty.ChunkDependent(), "spoilt-bytes", EXAMPLES, "gives another transcript"),
+        (faulty.OverlooksHalves(), "spoilt-bytes", {"malformed": [b"a\t\tb\r\n"]}, "gives another transcript"),
         (faulty.ChunkDependent(), "limits", EXAMPLES, "max_size=2, this chunking"),
         (faulty.Greedy(), "many-frames", {"examples": {b"123": [b"123"]}}, "cannot be repeated"),
         (faulty.faulty("Odd", faulty.Greedy, decode=no_nine)(), "bad-frames", DIGITS, "cannot stand in a row"),
@@ -345,6 +345,8 @@ def test_the_hint_is_about_the_fault_and_not_about_the_check_that_meets_it(
     with pytest.raises(ConformanceError) as caught:
         only(name, framer, **arguments).run()
     assert caught.value.hint.startswith(mend)
+    if isinstance(framer, faulty.IndexErrorWhenShort):
+        assert "\n  at:       " in str(caught.value)
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def test_any_feeding_and_any_taking_gives_the_frames_at_their_places(
     assert [[], b"", []] == others
 
 
-@pytest.mark.parametrize("then", ["frame", "part", "line", "hold"])
+@pytest.mark.parametrize("then", ["frame", "part", "line", "hold", "skip"])
 def test_the_place_of_a_large_frame_serves_every_next_read(then: str) -> None:
     decoder, size = FrameDecoder(max_frame_size=1 << 23), 1 << 22
     decoder.receive_data(prefixed(b"abc")[:5])
@@ -85,12 +85,16 @@ def test_the_place_of_a_large_frame_serves_every_next_read(then: str) -> None:
     del holder
     if then == "line":
         assert decoder.next_frame(Lines()) is NEED_DATA
+    if then == "skip":
+        assert decoder.next_frame(LengthPrefix(), 1000, "discard") is NEED_DATA
     Feeder(decoder).feed(wire[200:], "data" if then == "part" else "place")
     if then == "line":
         assert decoder.next_frame(Lines()) == wire[:-2]
     elif then == "part":
         parts = iter(lambda: decoder.next_part(LengthPrefix()), FRAME_END)
         assert b"".join(part for part in parts if isinstance(part, bytes)) == wire[4:-1]
+    elif then == "skip":
+        assert decoder.next_frame(LengthPrefix()) is NEED_DATA
     else:
         assert decoder.next_frame(LengthPrefix()) == wire[4:-1]
     assert decoder.leftover == b"x"
@@ -115,6 +119,15 @@ def borrowing(wire: bytes) -> Feeder:
     assert feeder.decoder.next_frame(LengthPrefix()) == bytes(40_000)
     feeder.feed(wire, "borrow")
     return feeder
+
+
+@pytest.mark.parametrize("kind", list(PIECES))
+@pytest.mark.parametrize("size", [1, 600, 50_000])
+def test_any_frame_can_be_cut_from_borrowed_bytes(kind: str, size: int) -> None:
+    condition, write = PIECES[kind]
+    frames = [b"A" * size] * (100_000 // size)
+    decoder = borrowing(b"".join(map(write, frames))).decoder
+    assert [decoder.next_frame(condition) for _ in frames] == frames
 
 
 def test_what_is_refused_in_borrowed_bytes_is_refused_at_its_place() -> None:
@@ -160,12 +173,11 @@ def test_a_frame_that_begins_in_borrowed_bytes_may_end_in_others() -> None:
 def test_large_borrowed_frames_are_copied_once() -> None:
     wire = prefixed(bytes(65_536)) * 40
     decoder, taken = FrameDecoder(), 0
-    feeder = Feeder(decoder)
-    for chunk in cut(wire, KEPT):
-        feeder.feed(chunk, "borrow")
+    for number, chunk in enumerate(cut(wire, KEPT)):
+        assert decoder.borrow(memoryview(chunk)) is (number > 0 and len(chunk) == KEPT)
         while decoder.next_frame(LengthPrefix()) is not NEED_DATA:
             taken += 1
-        feeder.settle()
+        decoder.settle()
     assert taken == 40
     # Of the first buffer all is copied, since nobody knows yet; then what straddles two.
     assert decoder.stats.copied <= KEPT + len(wire) // 3

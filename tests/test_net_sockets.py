@@ -156,7 +156,7 @@ async def test_accepting_that_fails_is_tried_once_after_each_pause_however_often
     assert [pytest.approx(last + count * ACCEPT_PAUSE) for count in range(1, 11)] == later
 
 
-async def test_a_connection_that_was_gone_before_it_was_accepted_hinders_nobody():
+async def test_a_connection_that_was_gone_before_it_was_accepted_hinders_nobody_and_others_get_the_backlog():
     (sock,) = await listening("tcp://127.0.0.1:0")
     came, failures = asyncio.Queue(), []
     unlucky = Unlucky(fileno=sock.detach())
@@ -171,4 +171,6 @@ async def test_a_connection_that_was_gone_before_it_was_accepted_hinders_nobody(
     waiting = [socket.create_connection(unlucky.getsockname()) for _ in range(2)]
     close_all([await came.get(), await came.get(), *waiting])
     assert [] == failures
-    acceptor.close()
+    with socket.create_connection(unlucky.getsockname()):
+        acceptor.close(take_backlog=False)  # for whoever else listens on the same socket
+        assert came.empty()

@@ -10,8 +10,7 @@ A frame belongs to the split in which it begins, and the frames of all splits, i
 """
 
 from framestream.archives.archive import Archive, Repaired, append, make_index, repair, write
-from framestream.archives.files import open_source, open_sources
-from framestream.archives.index import Index
+from framestream.archives.files import Index, open_source, open_sources
 from framestream.archives.rows import Columns, Row, exact, rows
 from framestream.archives.source import InMemory, Source
 from framestream.archives.split import OnError, Reader, Record, Split, divide, plan

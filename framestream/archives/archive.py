@@ -14,8 +14,7 @@ from itertools import chain
 from typing import Any, Final, NamedTuple, overload
 
 from framestream._compression import kind_of
-from framestream.archives.files import Url, open_source
-from framestream.archives.index import Index, Marks
+from framestream.archives.files import Index, Marks, Url, open_source
 from framestream.archives.source import (
     INDEX,
     InMemory,
@@ -197,7 +196,7 @@ def write(
 ) -> list[str]:
     """Write frames to a file that gets its name only when it is complete, and return the names.
 
-    A local file is written as ``.NAME.partial`` and renamed once it is on the disk; an object store shows an
+    A local file is written as ``.NAME.*.partial`` and renamed once it is on the disk; an object store shows an
     object once it is closed. The remains of a crash are never taken for an archive.
 
     Args:
@@ -336,7 +335,7 @@ def repair(path: Url, framer: ReadCondition[Any] | str) -> Repaired:
             raise
     else:
         return Repaired(reader.count, source.size, 0, "", "")
-    start = reader.marks.offsets[-1] if reader.marks.offsets else 0
+    start = reader.marks.offsets[-1]  # there is one, since there are frames
     Reader(Split(replace(source, size=size), framer, start, size, start)).drain()
     torn = f"{path}.torn-{size}"
     if os.path.exists(torn):

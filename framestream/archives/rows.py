@@ -79,7 +79,7 @@ def _pieces(split: Split) -> Iterator[tuple[int, int, list[Record]]]:
     start = 0
     for frames, error in reader.pieces(in_batches=False):
         are_dicts = {*map(type, frames)} == {dict}
-        if error is not None or not reader.in_batches:
+        if not reader.in_batches:
             start = reader.place[0]
             records = [Record(*reader.place, frames[0] if frames else None, error)]
         elif are_dicts:

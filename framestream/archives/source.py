@@ -325,7 +325,8 @@ def _stored(url: str, options: Mapping[str, Any]) -> Iterator[IO[bytes]]:
 @contextmanager
 def _renamed(path: str) -> Iterator[IO[bytes]]:
     folder, name = os.path.split(path)
-    partial = os.path.join(folder, f".{name}.partial")
+    # Of those who write it at once each has its own, and the last one to finish gives the name.
+    partial = os.path.join(folder, f".{name}.{os.urandom(4).hex()}.partial")
     try:
         with open(partial, "wb") as file:
             yield file

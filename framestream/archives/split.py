@@ -16,9 +16,8 @@ from itertools import chain, pairwise
 from math import ceil
 from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias, get_args
 
-from framestream.archives.files import Url, open_sources
+from framestream.archives.files import BETWEEN_MARKS, Index, Marks, Url, open_sources
 from framestream.archives.guess import find_start
-from framestream.archives.index import BETWEEN_MARKS, Index, Marks
 from framestream.archives.source import Source
 from framestream.decoder import DEFAULT_MAX_FRAME_SIZE, END, NEED_DATA, End, FrameDecoder, OnOversize
 from framestream.errors import ArchiveError, FrameTooLarge, FramingError, PayloadError, check_choice, check_count

@@ -30,7 +30,7 @@ from framestream.errors import (
     printable,
     unknown_options,
 )
-from framestream.framer import Framer, ReadCondition, check_condition
+from framestream.framer import Framer, ReadCondition, check_condition, meant_by
 from framestream.framers.amounts import Available, Exactly
 from framestream.iterate import condition_of
 from framestream.stream.callbacks import CallbackRead, Callbacks, FrameHandler, StreamingRead, in_context
@@ -971,7 +971,7 @@ def directions(
     # The framers to read and write with: the same one, if it can write.
     for name, given in (("framer", framer), ("send_framer", send_framer)):
         if not (given is None or isinstance(given, ReadCondition | str)):
-            raise TypeError(f"{name} is {given!r}; it must be a condition, a name or a spec string")
+            raise TypeError(f"{name} is {given!r}; it must be a condition, a name or a spec string{meant_by(given)}")
     reading = None if framer is None else condition_of(framer)
     if send_framer is not None:
         return reading, writing(condition_of(send_framer))

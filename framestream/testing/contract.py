@@ -136,7 +136,7 @@ def ask(framer: ReadCondition[Any], window: Window) -> Answer:
             got=describe_answer(answer),
             hint=_MAY_ANSWER,
         )
-    if not start:
+    if not start:  # nearly always: the kit is quicker by an eighth
         checked: Answer = answer
         return checked
     if isinstance(answer, NeedMore):

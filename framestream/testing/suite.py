@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import chain, islice, pairwise
 from random import Random
 from types import NoneType
-from typing import Any, NamedTuple, TypeAlias, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 from framestream.framer import ReadCondition, check_condition
 from framestream.testing.contract import BUFFERS, ConformanceError, encode, is_one_frame
@@ -17,6 +17,7 @@ from framestream.testing.driver import Cut, Reading, read_whole, same_frames
 Examples: TypeAlias = "Mapping[bytes, list[Any]] | Iterable[tuple[bytes, list[Any]]]"
 Malformed: TypeAlias = "Mapping[bytes, str] | Iterable[bytes | tuple[bytes, str]]"
 SlowFrame: TypeAlias = "bytes | Callable[[int], bytes]"
+Example: TypeAlias = tuple[bytes, list[Any]]  # a stream, and its frames
 
 _MOST_SITUATIONS = 40
 _MOST_PLACES = 144
@@ -76,13 +77,6 @@ def pairs(what: str, given: Any, kind: Any, wanted: str, usual: Any = None) -> I
         yield bytes(wire), told
 
 
-class Example(NamedTuple):
-    """A stream, and its frames."""
-
-    wire: bytes
-    frames: list[Any]
-
-
 class Suite:
     """One framer and its test material; derived material is always the same for the same arguments.
 
@@ -111,7 +105,7 @@ class Suite:
         if not (slow_frame is None or isinstance(slow_frame, bytes) or callable(slow_frame)):
             raise TypeError(f"slow_frame: {slow_frame!r} is neither bytes nor a function that makes bytes of a size")
         self.framer = framer
-        self.given = [Example(wire, list(frames)) for wire, frames in given]
+        self.given = [(wire, list(frames)) for wire, frames in given]
         self.malformed: tuple[tuple[bytes, str], ...] = tuple(refused)
         self.incomplete = tuple(wire for wire, _ in pairs("incomplete", incomplete, NoneType, "bytes"))
         self.slow_frame = slow_frame
@@ -127,16 +121,15 @@ class Suite:
         for frame in FRAMES:
             with suppress(ConformanceError):  # a frame of another kind fails in any way
                 wire = encode(self.framer, frame)
-                if wire is not None and self._is_read_back(Example(wire, [frame])):
-                    written.append(Example(wire, [frame]))
-        in_a_row = Example(b"".join(wire for wire, _ in written), [frame for _, [frame] in written])
-        return [*written, in_a_row] if written and self._is_read_back(in_a_row) else written
+                if wire is not None and self._is_read_back(wire, [frame]):
+                    written.append((wire, [frame]))
+        in_a_row = b"".join(wire for wire, _ in written), [frame for _, [frame] in written]
+        return [*written, in_a_row] if written and self._is_read_back(*in_a_row) else written
 
     @property
     def wires(self) -> list[bytes]:
         """Every stream that the author gave."""
-        given = [example.wire for example in self.examples]
-        return [*given, *(wire for wire, _ in self.malformed), *self.incomplete]
+        return [*(wire for wire, _ in (*self.examples, *self.malformed)), *self.incomplete]
 
     @property
     def seeds(self) -> list[bytes]:
@@ -222,8 +215,8 @@ class Suite:
             ways = chain((way for way in ways if len(way) <= most), [in_chunks(data, width)])
         return map(list, dict.fromkeys(map(tuple, ways)))
 
-    def _is_read_back(self, example: Example) -> bool:
-        return same_frames(self.reading(example.wire).values(), example.frames)
+    def _is_read_back(self, wire: bytes, frames: list[Any]) -> bool:
+        return same_frames(self.reading(wire).values(), frames)
 
 
 def chunkings(data: bytes, *, two_way: int = 64, random: int = 8, empty: bool = True) -> Iterator[list[bytes]]:
