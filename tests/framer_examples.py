@@ -475,6 +475,8 @@ Line():  "a\x0bb\x0cc\x1cd\x85e\u2028f\ng".encode() -> "a\x0bb\x0cc\x1cd\x85e\u2
 Line():  b"one\ntw\xff\nthree\n"
     -> "one", "bad: 'utf-8' codec can't decode byte 0xff in position 2: invalid start byte", "three"
 
+Delimiter((b"\n", b"ab"), keep=True):  b"1ab2\nab3ab\n" -> b"1ab", b"2\n", b"ab", b"3ab", b"\n"
+
 # The limit counts the payload, and a delimiter only if it is kept.
 Delimiter((b"\r\n", b"\n"), max_size=5):  b"12345\r\n123456\n"
     -> b"12345", "frame exceeds the limit of 5 bytes (at offset 7)"
@@ -541,6 +543,7 @@ Sequence(Spaced()):  b"  a\n b\n " -> (b"a",), (b"b",)
 Sequence(SMALL, SMALL):  b"abc\nabcdef\n" -> (b"abc", b"abcdef")
 # A part above its own limit.
 Sequence(SMALL, SMALL):  b"abcd\nx\n" -> "frame of 4 bytes exceeds the limit 3 (at offset 0)"
+Sequence(SMALL, SMALL):  b"abcde" -> "frame exceeds the limit of 3 bytes (at offset 0)"
 # A part above its own limit that says so.
 Sequence(LengthPrefix(1, max_size=3), LINE):  b"\x04abcdx\n"
     -> "frame of 4 bytes exceeds the limit 3 (at offset 0)"

@@ -43,6 +43,14 @@ class Many(Whole):
 
 
 @dataclass(frozen=True)
+class Strict(Whole):
+    name = "strict"
+
+    exact: bool
+    size: int
+
+
+@dataclass(frozen=True)
 class Header(Whole):
     name = "header"
 
@@ -80,7 +88,7 @@ class Varied(Whole):
 
     name = "varied"
 
-    def __init__(self, first: int, second: int = 2, *rest: bytes, mode: str = "a", **_: Any) -> None:
+    def __init__(self, first: int, second: int = 2, *rest: Annotated[bytes, "x"], mode: str = "a", **more: Any) -> None:
         self.first, self.second, self.rest, self.mode = first, second, rest, mode
 
     def __eq__(self, other: object) -> bool:
@@ -89,7 +97,7 @@ class Varied(Whole):
     __hash__ = None  # type: ignore[assignment]  # never hashed here
 
 
-FACTORIES: dict[str, Any] = {cls.name: cls for cls in (Ends, Many, Header, Either, Pair, Varied)}
+FACTORIES: dict[str, Any] = {cls.name: cls for cls in (Ends, Many, Strict, Header, Either, Pair, Varied)}
 
 
 def build(spec: str | Spec) -> Any:
@@ -142,6 +150,8 @@ def test_a_malformed_string_is_refused_with_the_place(text: str, reason: str, po
 # Building and printing
 
 PRINTED = {
+    "strict:exact,5": Strict(True, 5),
+    "strict:no,5": Strict(False, 5),
     "header": Header(),
     "header:size=2,order=little": Header(2, "little"),
     "header:size=0": Header(0),
