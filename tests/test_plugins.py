@@ -507,6 +507,8 @@ def test_a_program_registers_a_plugin_of_its_own_which_goes_before_what_is_insta
         assert ("everything",) == added.names
         with pytest.raises(PluginError, match=r"^nothing-at-all implements no hook and is not a framer class$"):
             plugins.register(SimpleNamespace(), "nothing-at-all")
+        with pytest.raises(PluginError, match=r"^5 implements no hook"):
+            plugins.register(SimpleNamespace(name=5))
         with pytest.raises(PluginError, match=r"^cannot be inspected: ZeroDivisionError"):
             plugins.register(type("Odd", (), {"name": property(lambda _: 1 // 0)})())
         assert ("a", "b") == plugins.register(registering("a", "b"), "letters").names
