@@ -183,6 +183,11 @@ HOSTILE = {
     "future": ("+", "framestream_contract = 7", "contract version 7, this framestream knows 1: upgrade it"),
     "oracle": ("+", "framestream_contract = '1'", "framestream_contract is '1'; it must be a number such as 1"),
     "misspelt": ("framers(", "framer(", "framer; did you mean 'framestream_register_framers'?"),
+    "misnamed": (
+        "+",
+        "@hookimpl\ndef stream_opened(stream): ...",
+        "there is no hook stream_opened; did you mean 'framestream_stream_opened'?",
+    ),
     "unmarked": ("@hookimpl", "", "framestream_register_framers is not marked with @hookimpl"),
     "later": ("(register)", "(register, more)", "has hooks that do not fit: PluginValidationError: Plugin"),
     "async": (
