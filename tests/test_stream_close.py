@@ -210,6 +210,22 @@ async def test_a_frame_that_breaks_off_is_kept_as_the_error_after_what_is_still_
         assert isinstance(server.error, IncompleteFrame)
 
 
+@once
+async def test_how_a_stream_ended_is_not_changed_by_closing_it():
+    client, server = memory_stream_pair()
+    await client.write(b"\4half")
+    client.close()
+    assert b"\4half" == await server.peek(9)
+    server.close(FAULT)
+    assert b"half" == await server.read(LengthPrefix(1))
+    client, server = memory_stream_pair(half_open=True)
+    await client.write(b"\x09half")
+    client.close()
+    assert b"\x09half" == await server.peek(9)
+    server.close()
+    await raised(IncompleteFrame, server.read, LengthPrefix(1))
+
+
 # Who waits for the end
 
 
@@ -554,10 +570,15 @@ async def test_what_closes_a_stream_is_logged_once(problem, caplog):
     assert said.startswith(f"{stream.peer}: {line}")
 
 
-async def test_what_a_loops_transport_pushes_after_the_end_of_the_input_is_thrown_away():
+@once
+@pytest.mark.parametrize("end", ["asked for", "told by a transport"])
+async def test_what_a_loops_transport_pushes_after_the_end_of_the_input_is_thrown_away(end):
     client, server = memory_stream_pair(half_open=True)
-    server.end_input()
-    await raised(StreamClosed, server.read, Line())
+    if end == "asked for":
+        server.end_input()
+    else:
+        server.receiver.connection_lost(None)  # it was closed below, in good order
+    assert [] == [line async for line in server.frames(Line())]
     server.receiver.get_buffer(-1)[:5] = b"late\n"
     server.receiver.buffer_updated(5)
     assert not server.buffered

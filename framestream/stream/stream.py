@@ -702,7 +702,7 @@ class IOStream(Generic[F]):
         if logger.isEnabledFor(logging.DEBUG):  # the fields take a call to the system
             logger.debug("stream closed", extra={**self.log_fields, "error": end.error})
         if not self.loop.is_closed():
-            self.sender.send_rest_of_pass()
+            self.sender.end_pass()
             self._say_goodbye(transport)
             self.receiver.set_end(end, at_once=False)
             self.sender.close()
@@ -724,9 +724,7 @@ class IOStream(Generic[F]):
                 transport.shutdown()
             except OSError:
                 return
-        end = self.receiver.end
-        if end is None or end.kind is not EndKind.EOF:
-            transport.discard()
+        transport.discard()
 
     async def aclose(self, timeout: float | None = 10.0, *, linger: float = 0) -> None:
         """Send queued bytes, then close. After `timeout` seconds, or when cancelled, close anyway.
