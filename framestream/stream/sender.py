@@ -134,7 +134,7 @@ class Sender:
         if self._refusal is not None:
             self.check_can_write()
         if self._max_size is not None and self.size + size > self._max_size:
-            self._send()  # a burst in one pass must not fill the buffer for a peer that reads
+            self.send_queued()  # a burst in one pass must not fill the buffer for a peer that reads
             self.check_can_write()
             if self.size + size > self._max_size:
                 raise BufferFull("write buffer is full", size=self.size + size, limit=self._max_size)
@@ -163,7 +163,7 @@ class Sender:
             return True
         self._append(chunks, size)
         self._advance(taken)
-        self._send()
+        self.send_queued()
         return False
 
     def _write_later(self, chunks: Sequence[Buffer], size: int) -> bool:
@@ -173,7 +173,7 @@ class Sender:
                 self.state = SPENT
                 self._call_at_end_of_pass()
                 if self.size > _MOST_TO_COALESCE:
-                    self._send()
+                    self.send_queued()
         return not self.size and self.state is not CLOSED
 
     def _append(self, chunks: Sequence[Buffer], size: int) -> None:
@@ -194,15 +194,15 @@ class Sender:
         if self.state is SPENT:
             self.state = READY
             if self.size:
-                self._send()
+                self.send_queued()
 
     @property
     def _ready(self) -> int:
         """Queued bytes before the barrier."""
         return self.size if self._barrier is None else self._barrier - self.sent
 
-    def _send(self) -> None:
-        """Send what the transport takes; if bytes stay, watch for it to take more."""
+    def send_queued(self) -> None:
+        """Send what the transport takes; if bytes stay, watch for it to take more, and be called again."""
         ends = self._eof_due and self._barrier is None
         try:
             for _ in range(_SENDS_IN_A_ROW):
@@ -262,20 +262,14 @@ class Sender:
             if self._timer is not None:
                 self._timer.cancel()
 
-    def resume_writing(self) -> None:
-        """Send more: the transport takes data again."""
-        if self.state is BLOCKED:
-            self._send()
-
     def hold(self) -> None:
         """Let what is queued leave, and nothing written from now on before `let_go`."""
         self._barrier = self.written
 
     def let_go(self) -> None:
-        """Send what was written since `hold`, unless the stream is closed by now."""
+        """Send what was written since `hold`."""
         self._barrier = None
-        if self.state is not CLOSED:
-            self._send()
+        self.send_queued()
 
     # Waiting
 
@@ -311,7 +305,7 @@ class Sender:
             StreamClosed: they never will.
         """
         if self.state is not BLOCKED:
-            self._send()
+            self.send_queued()
         if self._is_out(position):
             return
         if not self.pending:
@@ -353,8 +347,7 @@ class Sender:
         if self._eof_due is None:
             self.refuse("this half of the stream is ended: nothing can be written after its end")
             self._eof_due = True
-            if self.state is not BLOCKED:
-                self._send()
+            self.send_queued()
 
     def fail(self, error: BaseException) -> None:
         """Close for this error: pending and later writes raise it."""
@@ -364,8 +357,7 @@ class Sender:
     def close(self) -> None:
         """Discard the queue, and tell the waiters."""
         self._wake()
-        if self.state is BLOCKED:
-            self._watch(False)
+        self._watch(False)
         self.state = CLOSED
         self.refuse("stream is closed")
         self._eof_due = False
