@@ -78,6 +78,8 @@ def test_padding_is_no_part_of_a_frame_and_a_lone_surrogate_is_printed_as_its_es
 def test_a_frame_that_ends_otherwise_is_malformed_for_every_output(framestream, form):
     comma = Decode(bytes, trailer=b",")
     plugins.register(faulty("Trailed", find=lambda _, w: (w.start, w.start + 1, w.start + 2, comma)), "trailed")
+    plugins.register(faulty("Backwards", find=lambda _, w: (w.start, w.start - 1, w.start)), "backwards")
+    assert "framestream: Backwards(): " in framestream("cut", "backwards", "-o", form, stdin=b"a").err
     printed = framestream("cut", "trailed", "-o", form, stdin=b"a,b;")
     assert (1, 0) == (printed.status, printed.out.count("b;"))
     assert re.search(r"framestream: standard input: .* \(at offset 3\)\n", printed.err)
@@ -115,6 +117,7 @@ def test_stats_go_to_standard_error_and_memory_does_not_grow_with_the_input(fram
     stats = dict(re.split(" {2,}", line) for line in printed.err.splitlines())
     assert ("256", str(16 << 20), "0") == (stats["frames"], stats["received"], stats["left over"])
     assert int(stats["high water"]) <= 128 << 10
+    assert re.fullmatch(r"\d\.\d{3} s, \d+\.\d MB/s", stats["time"])
 
 
 # cut: what is wrong with the stream
@@ -377,7 +380,7 @@ def test_a_file_that_is_read_in_parts_has_a_progress_bar_on_a_terminal(lines, mo
     with open(os.devnull, "w") as output, terminal(monkeypatch, "stderr") as shown:
         monkeypatch.setattr(sys, "stdout", output)
         assert run(["stats", "line", str(lines)]) == 0
-        assert "lines.txt  [" in shown()
+        assert re.search(r"lines\.txt  \[.*100%", shown())
     with terminal(monkeypatch, "stderr") as shown, terminal(monkeypatch, "stdout") as printed:
         assert run(["cut", "line", str(lines), "--jobs", "1"]) == 0
         assert ("", True) == (shown(), printed().endswith('"four"}\r\n'))  # and no bar in between
@@ -425,6 +428,7 @@ def test_values_become_json_that_any_program_reads():
         ([None, True, 1.5, "é", (1, 2), object], '[null,true,1.5,"é",[1,2],"<class \'object\'>"]'),
         (Printed(1, b"a", "b"), '{"status":1,"raw":"a","err":"b"}'),
         (float("inf"), '"inf"'),
+        (b"a\tb\r\n", r'"a\tb\r\n"'),
         ({(1, "a"): None, None: 2}, '{"[1,\\"a\\"]":null,"null":2}'),
         (deep, '{"error":"nested too deeply to be shown"}'),
     ):

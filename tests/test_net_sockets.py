@@ -54,8 +54,11 @@ async def test_one_address_of_a_host_is_enough_and_none_is_an_error(monkeypatch)
         await listening("tcp://example.org:0")
     # A port chosen for one address that is taken at another is chosen again, and not for ever.
     resolve_to(monkeypatch, "127.0.0.1", "0.0.0.0")
+    tried, create = set(), socket.create_server
+    monkeypatch.setattr(socket, "create_server", lambda place, **it: tried.add(place[1]) or create(place, **it))
     with pytest.raises(OSError, match=r"cannot listen on tcp://example\.org:0: address already in use"):
         await listening("tcp://example.org:0")
+    assert len(tried) > 2
 
 
 async def test_a_stale_socket_file_is_replaced_and_everything_else_left_alone(tmp_path, monkeypatch):
@@ -156,7 +159,7 @@ async def test_accepting_that_fails_is_tried_once_after_each_pause_however_often
     assert [pytest.approx(last + count * ACCEPT_PAUSE) for count in range(1, 11)] == later
 
 
-async def test_a_connection_that_was_gone_before_it_was_accepted_hinders_nobody():
+async def test_a_connection_that_was_gone_before_it_was_accepted_hinders_nobody_and_others_get_the_backlog():
     (sock,) = await listening("tcp://127.0.0.1:0")
     came, failures = asyncio.Queue(), []
     unlucky = Unlucky(fileno=sock.detach())
@@ -171,4 +174,6 @@ async def test_a_connection_that_was_gone_before_it_was_accepted_hinders_nobody(
     waiting = [socket.create_connection(unlucky.getsockname()) for _ in range(2)]
     close_all([await came.get(), await came.get(), *waiting])
     assert [] == failures
-    acceptor.close()
+    with socket.create_connection(unlucky.getsockname()):
+        acceptor.close(take_backlog=False)  # for whoever else listens on the same socket
+        assert came.empty()

@@ -84,7 +84,6 @@ class Undecoded(Over[bytes]):
     """Another condition's frames, each with its payload as in the stream instead of its decoded value."""
 
     def __init__(self, condition: ReadCondition[Any]) -> None:
-        self.name = condition.name
         self._adopt(condition)
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
@@ -168,6 +167,7 @@ def _readable(data: bytes) -> str | None:
     """Return the bytes as text if they are UTF-8 that a terminal can show, else None."""
     with suppress(UnicodeDecodeError):
         text = data.decode("utf-8")
+        # The first is all that most take, and a tenth as long.
         if text.isprintable() or all(c.isprintable() or c in _LAYOUT for c in text):
             return text
     return None

@@ -149,8 +149,8 @@ def _write_now(data: bytes) -> bool:
     return True
 
 
-class _Messages:
-    """Messages to standard error, none of which waits for a reader: those that nothing reads are counted."""
+class _Messages(logging.Handler):
+    """Messages to standard error, and the log. None waits for a reader: those that nothing reads are counted."""
 
     lost = 0
 
@@ -169,25 +169,20 @@ class _Messages:
                 return
         self.lost = 0
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a log record like other complaints, unless it is about an error that was told already."""
+        if not getattr(getattr(record, "error", None), "is_told", False):
+            self.tell(partial(complain, self.format(record), keep="\n"))
+
 
 _messages: Final = _Messages()
 """Those of this process."""
 
-
-class _Log(logging.Handler):
-    """Prints log records like other complaints, unless they are about an error that was told already."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if not getattr(getattr(record, "error", None), "is_told", False):
-            _messages.tell(partial(complain, self.format(record), keep="\n"))
-
-
-_LOG: Final = _Log()
 _logger: Final = logging.getLogger("framestream")
 
 
 def _log_from(level: int) -> None:
-    _logger.addHandler(_LOG)
+    _logger.addHandler(_messages)
     _logger.setLevel(level)
 
 
@@ -346,7 +341,8 @@ class Execute(Handler):
             if program.exit_code is None:  # it answers too much, or the time to drain is over
                 with suppress(ProcessLookupError):
                     os.kill(program.pid, _KILL)
-            await program.aclose()
+            program.close()
+            await program.wait_exit()
         stream.sender.check_can_write()
         if program.exit_code:
             raise self._failure(f"ended with exit status {program.exit_code}")

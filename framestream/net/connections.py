@@ -285,7 +285,7 @@ class Connections:
         for task in self.tasks:
             task.cancel()
         await asyncio.wait(self.tasks, timeout=CANCEL_TIMEOUT)
-        for stream in list(self.tasks.values()):
+        for stream in self.tasks.values():
             self._server.log(logging.ERROR, "handler keeps running although it was cancelled", stream)
             stream.close()
 

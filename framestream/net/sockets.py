@@ -78,12 +78,9 @@ def open_stream(source: socket.socket | Transport, peer: str = "", **options: An
             is gone.
         options: see `StreamOptions`; also `framer` and `send_framer`.
     """
-    try:
+    with on_failure(source.close):
         transport = transport_over(source, peer=peer) if isinstance(source, socket.socket) else source
         return IOStream(transport, **options)
-    except BaseException:
-        source.close()
-        raise
 
 
 @contextmanager
@@ -404,7 +401,7 @@ def _context(
         with _naming(f"the certificate in {certificate} with the key in {key or certificate}"):
             context.load_cert_chain(certificate, key)
     if alpn:
-        context.set_alpn_protocols(list(alpn))
+        context.set_alpn_protocols(alpn)
     return context
 
 
