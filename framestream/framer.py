@@ -347,18 +347,23 @@ def check_condition(value: object, name: str = "") -> None:
     """
     if is_condition(value):
         return
+    shown = f"the class {value.__name__}" if isinstance(value, type) else repr(value)[:80]
+    place = f"{name} is {shown}, not" if name else f"{shown} is not"
+    raise TypeError(f"{place} a read condition{meant_by(value)}")
+
+
+def meant_by(value: object) -> str:
+    """Return a hint at the condition that a caller meant who passed this instead: ``; make one of it: Line(...)``."""
     shown = repr(value)[:80]
-    meant = ""
     if isinstance(value, type) and issubclass(value, ReadCondition):
-        shown = f"the class {value.__name__}"
-        meant = f"; make one of it: {value.__name__}(...)"
-    elif isinstance(value, int):
-        meant = f"; Exactly({shown}) reads so many bytes"
-    elif isinstance(value, bytes):
-        meant = f"; Delimiter({shown}) reads up to that"
-    elif isinstance(value, str):
-        meant = f"; get_framer({shown}) makes one of its name"
-    raise TypeError(f"{name}{' is ' if name else ''}{shown}{', not' if name else ' is not'} a read condition{meant}")
+        return f"; make one of it: {value.__name__}(...)"
+    if isinstance(value, int):
+        return f"; Exactly({shown}) reads so many bytes"
+    if isinstance(value, bytes):
+        return f"; Delimiter({shown}) reads up to that"
+    if isinstance(value, str):
+        return f"; get_framer({shown}) makes one of its name"
+    return ""
 
 
 # For authors: what nearly every framer of bytes, or of lengths in digits, needs -----------------

@@ -475,6 +475,8 @@ Line():  "a\x0bb\x0cc\x1cd\x85e\u2028f\ng".encode() -> "a\x0bb\x0cc\x1cd\x85e\u2
 Line():  b"one\ntw\xff\nthree\n"
     -> "one", "bad: 'utf-8' codec can't decode byte 0xff in position 2: invalid start byte", "three"
 
+Delimiter((b"\n", b"ab"), keep=True):  b"1ab2\nab3ab\n" -> b"1ab", b"2\n", b"ab", b"3ab", b"\n"
+
 # The limit counts the payload, and a delimiter only if it is kept.
 Delimiter((b"\r\n", b"\n"), max_size=5):  b"12345\r\n123456\n"
     -> b"12345", "frame exceeds the limit of 5 bytes (at offset 7)"
@@ -489,6 +491,7 @@ NETSTRING:  b":" -> "decimal length has b':' where a digit is expected (at offse
 NETSTRING:  b"1x" -> "decimal length has b'x' where a digit or b':' is expected (at offset 1)"
 LengthPrefix(2, format="decimal", terminator=b":"):  b"12x"
     -> "decimal length has b'x' where b':' is expected (at offset 2)"
+VARINT:  b"\xff" * 9 + b"\x02" -> "varint length of more than 64 bits (at offset 9)"
 
 Regex(rb"\n\r?\n"):  b"a\n\r\nb\n\n" -> b"a\n\r\n", b"b\n\n"
 Regex(rb"a{2,3}b"):  b"aaaabaab" -> b"aaaab", b"aab"
@@ -525,6 +528,9 @@ Sequence(LINE, refuse):  b"a\nb" -> "refused: b'a' (at offset 0)"
 # An undecodable part spoils its frame alone.
 Sequence(Msgpack(), Line(last=False)):  b"\xa1\xffa\n\x01b\n"
     -> "bad: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte", (1, "b")
+# The first that is undecodable is told.
+Sequence(Line(), Mapped(LINE, int), LINE):  b"1\n2\n3\n\xff\nx\n4\n"
+    -> ("1", 2, b"3"), "bad: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"
 # An undecodable part on which the next depends breaks the stream.
 HeaderThenBody(Msgpack(), FixedLength):  b"\x01a\xa1\xff"
     -> (1, b"a"),
@@ -541,6 +547,7 @@ Sequence(Spaced()):  b"  a\n b\n " -> (b"a",), (b"b",)
 Sequence(SMALL, SMALL):  b"abc\nabcdef\n" -> (b"abc", b"abcdef")
 # A part above its own limit.
 Sequence(SMALL, SMALL):  b"abcd\nx\n" -> "frame of 4 bytes exceeds the limit 3 (at offset 0)"
+Sequence(SMALL, SMALL):  b"abcde" -> "frame exceeds the limit of 3 bytes (at offset 0)"
 # A part above its own limit that says so.
 Sequence(LengthPrefix(1, max_size=3), LINE):  b"\x04abcdx\n"
     -> "frame of 4 bytes exceeds the limit 3 (at offset 0)"

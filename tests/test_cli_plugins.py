@@ -12,7 +12,7 @@ from distributions import healthy, site
 
 from framestream import UnknownFramerError, get_framer, plugins
 from framestream.cli.framers import draw
-from framestream.registry.names import FIRST_PARTY
+from framestream.registry.manager import FIRST_PARTY
 
 framestream = command_line.framestream
 

@@ -124,6 +124,9 @@ def test_it_reads_the_same_in_any_chunking(entry: str) -> None:
     condition, data, expected = map(value, (framer, stream, f"[{frames}]"))
     for chunks in chunkings(data, two_way=20):
         assert told(condition, chunks) == expected
+    batch, end = condition.split(Window(bytearray(b"-" + data), 1))
+    one_by_one, rest = ReadCondition.split(condition, Window(b"-" + data, 1))
+    assert (end <= rest, repr(batch)) == (True, repr(one_by_one[: len(batch)]))
 
 
 LONG = b"x" * 3000
@@ -178,6 +181,12 @@ def test_exactly_may_ask_for_more_than_the_decoder_allows_others_but_not_than_th
     with pytest.raises(FrameTooLarge, match="frame of 20 bytes exceeds the limit 10"):
         decoder.next_frame(Exactly(20), max_size=10)
     assert len(decoder.next_frame(Exactly(99_980))) == 99_980
+
+
+def test_nothing_can_be_read_of_nothing() -> None:
+    decoder = FrameDecoder()
+    assert [decoder.next_frame(Exactly(0)) for _ in range(2)] == [b"", b""]
+    assert (Exactly(0).can_be_empty, Exactly(1).can_be_empty, Exactly(0).synchronises) == (True, False, None)
 
 
 def test_available_gives_what_is_there_never_nothing_and_cuts_nothing_ahead() -> None:
@@ -245,7 +254,7 @@ def test_what_is_equal_and_not_the_same_is_kept_apart() -> None:
     with pytest.raises(ValueError, match="size is True"):
         Exactly(True)
     with pytest.raises(TypeError, match="unhashable"):
-        Delimiter([b";"])  # type: ignore[arg-type]
+        Exactly([3])  # type: ignore[arg-type]
 
 
 def test_a_derived_class_is_made_as_often_as_it_is_called() -> None:

@@ -15,7 +15,7 @@ from sample_conditions import Spaced
 from framestream import NEED_DATA, FrameDecoder, Framer, ReadCondition, Window, iter_frames
 from framestream.errors import EncodeError, FramerContractError, FramingError, PayloadError
 from framestream.framer import PADDING
-from framestream.framers.amounts import Exactly
+from framestream.framers.amounts import Exactly, UntilClose
 from framestream.framers.choice import FirstOf, When
 from framestream.framers.combined import HeaderThenBody, Mapped, Nested, Sequence
 from framestream.framers.delimiter import Delimiter, Line
@@ -138,10 +138,14 @@ def yielding(field: Any) -> Any:
     yield field
 
 
-def empties(size: Any) -> Any:
+def empties(field: Any) -> Any:
+    yield 2
     yield 1
     while True:
-        yield size
+        yield field
+
+
+EMPTY = [0, struct.Struct(""), Exactly(0), UntilClose()]
 
 
 def rows() -> Any:
@@ -157,7 +161,7 @@ def test_a_generator_may_ask_for_no_bytes_often() -> None:
 
 
 @pytest.mark.parametrize(("condition", "reason"), [
-    *((of(empties, size), "asks for no bytes for ever") for size in (0, struct.Struct(""))),
+    *((of(empties, each), "asks for no bytes for ever") for each in EMPTY),
     (Sequence(LINE, lambda line: 5), "returned 5, not a read condition"),  # type: ignore[arg-type, return-value]
     (Sequence(LINE, Stuck()), "padding up to 2"),
     *((of(yielding, each), "not a size, delimiter, struct or condition") for each in (b"", None, 1.5, "text")),
@@ -249,20 +253,47 @@ def test_each_alternative_is_asked_once_however_much_is_buffered() -> None:
         asked.clear()
 
 
-def test_a_refusal_of_choices_in_choices_asks_each_alternative_a_number_of_times_that_does_not_double() -> None:
+@pytest.mark.parametrize("outer", [
+    lambda inner, number: FirstOf(When(bytes([number]), LINE), inner),
+    lambda inner, number: FirstOf(Never(), inner),
+    lambda inner, number: FirstOf(inner, When(bytes([number]), LINE)),
+    lambda inner, number: FirstOf(inner, Never()),
+    lambda inner, number: FirstOf(Never(), inner, Never()),
+    lambda inner, number: FirstOf(Mapped(inner, len), Never()),
+    lambda inner, number: FirstOf(Sequence(inner), Never()),
+    lambda inner, number: FirstOf(Mapped(Sequence(inner), len), FirstOf(Never(), Never())),
+])  # fmt: skip
+@pytest.mark.parametrize("data", [b"a\n", b"a" * 100 + b"\n", b"a", b"a" * 100, b"!\n", b"!" * 100 + b"\n"], ids=len)
+def test_choices_in_choices_do_not_ask_each_alternative_twice_as_often_at_each_level(outer: Any, data: bytes) -> None:
     asked = []
 
     @dataclass(frozen=True)
-    class Refusing(ReadCondition[bytes]):
+    class Asked(Delimiter):
         def find(self, window: Window) -> Any:
             asked.append(self)
-            raise FramingError("refused")
+            if window.data[window.start] == ord("!"):
+                raise FramingError("refused")
+            return super().find(window)
 
-    condition: ReadCondition[bytes] = Refusing()
-    for number in range(16):
-        condition = FirstOf(When(bytes([number]), LINE), condition)
-    assert str(error(condition, b"a\n")).count("refused") == 1
-    assert len(asked) <= 2  # by split and by find
+    counts = []
+    for depth in (8, 16):
+        condition: ReadCondition[Any] = Asked(b"\n")
+        for number in range(depth):
+            condition = outer(condition, number)
+        asked.clear()
+        outcome = error(condition, data) if data[0] == ord("!") else cut(condition, data)
+        assert str(outcome).count("refused") == (data[0] == ord("!"))
+        counts.append(len(asked))
+    assert counts[1] <= 2 * counts[0]
+
+
+def test_a_refusal_after_a_part_was_passed_on_is_that_of_the_chosen_alternative() -> None:
+    condition, decoder = FirstOf(Never(), Msgpack()), FrameDecoder(max_frame_size=9)
+    decoder.receive_data(b"\xdc\x01\0" + b"\1" * 99)
+    assert decoder.next_part(condition) == b"\xdc\x01\0" + b"\1" * 99
+    decoder.receive_data(b"\xc1")
+    with pytest.raises(FramingError, match=r"^byte 0xc1 begins no msgpack object \(at offset 102\)$"):
+        decoder.next_part(condition)
 
 
 def test_what_the_bytes_are_is_guessed_only_for_the_error_that_is_raised() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from array import array
@@ -10,10 +11,19 @@ from typing import Any
 
 import pytest
 from cutting import told, wire
-from framer_examples import BLANK_LINE, EITHER, LINE, NEST, SIZED, SNIFF, Never, entries, value
+from framer_examples import BLANK_LINE, EITHER, LINE, NEST, SIZED, SNIFF, Never, entries, of, value
 from sample_conditions import Spaced
 
-from framestream import EncodeError
+from framestream import (
+    EncodeError,
+    FrameDecoder,
+    FramerContractError,
+    blocking,
+    connect,
+    get_framer,
+    iter_frames,
+    serve,
+)
 from framestream.framer import read_digits
 from framestream.framers import (
     Delimiter,
@@ -28,6 +38,7 @@ from framestream.framers import (
     UntilClose,
     When,
 )
+from framestream.testing import check_framer, memory_stream_pair
 
 OPTIONS = r"""
 Line("utf-16"):  encoding is 'utf-16'; it must write newlines as ASCII does
@@ -48,6 +59,10 @@ Delimiter(()):  no delimiter is given
 Delimiter(b""):  delimiter b'' is not bytes, one or more
 Delimiter("\r\n"):  delimiter '\r\n' is not bytes, one or more
 Delimiter(10):  delimiter 10 is not bytes
+Delimiter(bytearray(b";")):  delimiter bytearray(b';') is not bytes, one or more
+Delimiter(memoryview(b";")):  is not bytes, one or more
+Delimiter([b";", b"\n"]):  delimiters are [b';', b'\n']; several are given as a tuple
+Delimiter((bytearray(b";"),)):  delimiter bytearray(b';') is not bytes, one or more
 Delimiter((b"\n", "\r\n")):  delimiter '\r\n' is not bytes, one or more
 Delimiter((b"\n", b"\n\n")):  delimiter b'\n\n' can never end a frame: b'\n' in it ends one first
 Delimiter((b"ab", b"xaby")):  delimiter b'xaby' can never end a frame
@@ -71,6 +86,11 @@ LengthPrefix(format="decimal", terminator=":"):  terminator is ':'; it must be b
 LengthPrefix(format="decimal", terminator=b"0:"):  terminator is b'0:'; it must not begin with a decimal
 LengthPrefix(format="hex", terminator=b"f"):  terminator is b'f'; it must not begin with a hex digit
 Regex(b"a", max_size=-1):  max_size is -1
+Regex(bytearray(b"a")):  pattern is bytearray(b'a'); it must be bytes or text
+Regex(memoryview(b"a")):  it must be bytes or text
+Regex([b"a"]):  pattern is [b'a']; it must be bytes or text
+LengthPrefix(format="decimal", terminator=memoryview(b":")):  it must be bytes
+When(bytearray(b"$"), Line()):  beginning bytearray(b'$') is not bytes
 Regex(re.compile(b"a")):  pattern is re.compile(b'a'); it must be bytes or text
 Msgpack(max_map_len=-1):  max_map_len is -1
 Msgpack(max_map_len=1 << 70):  msgpack refuses these options
@@ -108,6 +128,38 @@ def test_options_that_make_no_sense_are_refused_at_once(entry: str) -> None:
     with pytest.raises((ValueError, TypeError)) as caught:
         value(call)
     assert reason in str(caught.value)
+
+
+def fields_of(*yielded: Any) -> Any:
+    return (yield yielded[0])
+
+
+async def on_a_stream(method: str, *arguments: Any) -> None:
+    async with memory_stream_pair()[0] as stream:
+        await getattr(stream, method)(*arguments)
+
+
+TAKERS: dict[str, Any] = {
+    "check_framer": lambda framer: check_framer(framer, examples=[(b"a\n", ["a"])]),
+    "connect": lambda framer: asyncio.run(connect("tcp://127.0.0.1:9", framer=framer)),
+    "connect to send": lambda framer: asyncio.run(connect("tcp://127.0.0.1:9", send_framer=framer)),
+    "blocking.connect": lambda framer: blocking.connect("tcp://127.0.0.1:9", framer=framer),
+    "function": lambda framer: list(iter_frames(b"a\n", Sequence(lambda: framer))),
+    "generator": lambda framer: list(iter_frames(b"a\n", of(fields_of, framer))),
+    "get_framer": get_framer,
+    "iter_frames": lambda framer: list(iter_frames(b"a\n", framer)),
+    "next_frame": lambda framer: FrameDecoder().next_frame(framer),
+    "open_frame": lambda framer: asyncio.run(on_a_stream("open_frame", framer)),
+    "read": lambda framer: asyncio.run(on_a_stream("read", framer)),
+    "send": lambda framer: asyncio.run(on_a_stream("send", "a", framer)),
+    "serve": lambda framer: asyncio.run(serve(print, "tcp://127.0.0.1:0", framer=framer)),
+}
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+def test_who_passes_a_class_is_told_to_make_a_framer_of_it(taker: str) -> None:
+    with pytest.raises((TypeError, FramerContractError), match=r"; make one of it: Line\(\.\.\.\)$"):
+        TAKERS[taker](Line)
 
 
 MIXED = FirstOf(When(b"{", Mapped(Line(), json.loads, json.dumps)), Line())
@@ -194,6 +246,7 @@ FRAMES: list[tuple[Any, Any, str]] = [
     (FirstOf(Msgpack(), Spaced(), Line()), object(), "no alternative can write it"),
     (FirstOf(When(b"\x92", Msgpack()), Delimiter(b";")), b"\x92\xc1", "would be read as when("),
     (FirstOf(Mapped(Msgpack(), str), LINE), b"\xdc\xff\xff" + b"\1" * 70 + b"\xc1", "would be read as mapped"),
+    (FirstOf(When(b"ab", LINE), FixedLength(1)), b"a", "fixed-length:1: it would be read as another alternative"),
     (When(b"$$", LINE), b"a", "frame does not begin with b'$$'"),
     (When(b"a\nb", LINE), b"a", "shorter than what it must begin with"),
     (Mapped(Line(), json.loads), {}, "there is no dump function"),

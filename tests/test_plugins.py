@@ -79,6 +79,7 @@ def test_a_built_in_name_stays_built_in_and_imports_no_plugin(installed: Site) -
     assert module not in sys.modules
     assert plugins.problems(plugin("acme-line")) == ["'line' is built in; write acme-line/line for this one"]
     assert type(get_framer("acme-line/line")).__module__ == "acme_line"
+    assert ["acme-line/line", "line"] == [info.name for info in available_framers() if info.name.endswith("line")]
 
 
 def test_entry_points_refer_to_a_framer_class_or_to_a_module(installed: Site) -> None:
@@ -89,6 +90,10 @@ def test_entry_points_refer_to_a_framer_class_or_to_a_module(installed: Site) ->
     installed.install("acme-both", both, "a", "b")
     assert get_framer("a") == get_framer("b")
     assert plugins.problems(plugin("acme-both")) == []
+    listed = {info.name: info.summary for info in available_framers()}
+    assert ("Read up to a semicolon.", "") == (listed["a"], listed["b"])
+    installed.install("acme-part", healthy("c"), "c", "d")
+    assert "framestream_register_framers does not register 'd': it must call" in reason("d")
     later = healthy("later") + "framestream_contract = 2"
     installed.install("acme-later", later, "later", target="acme_later:Upto")
     assert "is written for contract version 2" in reason("later")
@@ -178,6 +183,11 @@ HOSTILE = {
     "future": ("+", "framestream_contract = 7", "contract version 7, this framestream knows 1: upgrade it"),
     "oracle": ("+", "framestream_contract = '1'", "framestream_contract is '1'; it must be a number such as 1"),
     "misspelt": ("framers(", "framer(", "framer; did you mean 'framestream_register_framers'?"),
+    "misnamed": (
+        "+",
+        "@hookimpl\ndef stream_opened(stream): ...",
+        "there is no hook stream_opened; did you mean 'framestream_stream_opened'?",
+    ),
     "unmarked": ("@hookimpl", "", "framestream_register_framers is not marked with @hookimpl"),
     "later": ("(register)", "(register, more)", "has hooks that do not fit: PluginValidationError: Plugin"),
     "async": (
@@ -295,7 +305,9 @@ def test_what_makes_a_framer_may_raise_anything_and_is_named(installed: Site, so
     for spec in ("first-of(line, odd)", "odd:5"):
         with pytest.raises((PluginError, SpecError)):
             get_framer(spec)
-    assert "line" in {info.name for info in available_framers()}
+    listed = {info.name: info.summary for info in available_framers()}
+    assert {*BUILT_IN, "odd"} == listed.keys()
+    assert ("__doc__" in source) == (listed["odd"] == "cannot be described: ZeroDivisionError: division by zero")
 
 
 def test_a_plugin_that_hangs_while_it_is_imported_keeps_nobody_from_the_others(
@@ -429,9 +441,14 @@ def test_a_name_that_two_distributions_declare_is_refused_with_both(installed: S
     assert get_framer("acme-upto/upto").name == "upto"
     assert len(plugins.problems(plugin("best-upto"))) == 1
     assert "best_upto" not in sys.modules
+    listed = [(info.name, info.distribution) for info in available_framers() if "upto" in info.name]
+    assert listed == [(f"{name}/upto", name) for name in ("acme-upto", "best-upto")]
+    assert type(get_framer("best-upto/upto")).__module__ == "best_upto"
     plugins.disable("acme-upto")
     assert type(get_framer("upto")).__module__ == "best_upto"
     assert plugins.problems(plugin("best-upto")) == []
+    plugins.define("upto", "line")
+    assert {"upto", "best-upto/upto"} == {info.name for info in available_framers() if "upto" in info.name}
 
 
 # Selection
@@ -478,6 +495,15 @@ def test_an_application_requires_plugins_in_versions(installed: Site) -> None:
         assert str(caught.value).startswith(why)
 
 
+def registering(*names: str) -> SimpleNamespace:
+    @hookimpl
+    def framestream_register_framers(register: Any) -> None:
+        for name in names:
+            register(name, Everything)
+
+    return SimpleNamespace(framestream_register_framers=framestream_register_framers)
+
+
 def test_a_program_registers_a_plugin_of_its_own_which_goes_before_what_is_installed(installed: Site) -> None:
     installed.install("acme-everything", healthy("everything"), "everything")
     with plugins.isolated():
@@ -486,8 +512,14 @@ def test_a_program_registers_a_plugin_of_its_own_which_goes_before_what_is_insta
         assert ("everything",) == added.names
         with pytest.raises(PluginError, match=r"^nothing-at-all implements no hook and is not a framer class$"):
             plugins.register(SimpleNamespace(), "nothing-at-all")
+        with pytest.raises(PluginError, match=r"^5 implements no hook"):
+            plugins.register(SimpleNamespace(name=5))
         with pytest.raises(PluginError, match=r"^cannot be inspected: ZeroDivisionError"):
             plugins.register(type("Odd", (), {"name": property(lambda _: 1 // 0)})())
+        assert ("a", "b") == plugins.register(registering("a", "b"), "letters").names
+        assert get_framer("b") == Everything()
+        with pytest.raises(PluginError, match=r"mute framestream_register_framers does not register anything: it must"):
+            plugins.register(registering(), "mute")
     assert get_framer("everything") != Everything()
     plugins.register(Everything)
     installed.scan()

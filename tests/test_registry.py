@@ -21,7 +21,8 @@ from framestream import (
     plugins,
 )
 from framestream.framers import BUILT_IN
-from framestream.registry.names import NamedFramer, find_config
+from framestream.registry.manager import NamedFramer
+from framestream.registry.specs import find_config
 
 
 @pytest.fixture(autouse=True)
@@ -53,10 +54,15 @@ def test_the_same_string_gives_the_same_object() -> None:
     assert list(iter_frames(b"a\nb\n", "line")) == ["a", "b"]
 
 
-@pytest.mark.parametrize("wrong", [Line, Line(), b"line", 5, None, []])
-def test_what_is_no_text_describes_no_framer(wrong: Any) -> None:
-    with pytest.raises(TypeError, match=r"spec is .*; it must be a name or a spec string"):
+@pytest.mark.parametrize(("wrong", "hint"), [
+    (Line, "; make one of it: Line(...)"),
+    (Line(), "; it is a framer already"),
+    *((wrong, "") for wrong in (int, b"line", 5, None, [])),
+])  # fmt: skip
+def test_what_is_no_text_describes_no_framer(wrong: Any, hint: str) -> None:
+    with pytest.raises(TypeError) as caught:
         get_framer(wrong)
+    assert str(caught.value) == f"spec is {wrong!r}; it must be a name or a spec string{hint}"
 
 
 def test_an_error_has_its_place_in_the_whole_string() -> None:

@@ -210,6 +210,22 @@ async def test_a_frame_that_breaks_off_is_kept_as_the_error_after_what_is_still_
         assert isinstance(server.error, IncompleteFrame)
 
 
+@once
+async def test_how_a_stream_ended_is_not_changed_by_closing_it():
+    client, server = memory_stream_pair()
+    await client.write(b"\4half")
+    client.close()
+    assert b"\4half" == await server.peek(9)
+    server.close(FAULT)
+    assert b"half" == await server.read(LengthPrefix(1))
+    client, server = memory_stream_pair(half_open=True)
+    await client.write(b"\x09half")
+    client.close()
+    assert b"\x09half" == await server.peek(9)
+    server.close()
+    await raised(IncompleteFrame, server.read, LengthPrefix(1))
+
+
 # Who waits for the end
 
 
@@ -399,14 +415,6 @@ async def test_a_handshake_that_has_begun_has_half_a_second_when_no_more_input_i
             assert pytest.approx(0.5) == asyncio.get_running_loop().time() - began
 
 
-async def test_who_has_lingered_has_no_read_under_way():
-    client, server = memory_stream_pair()
-    await client.write(b"a\nunread")
-    await server.aclose(linger=0.001)
-    assert not server.reading()
-    await raised(StreamClosed, server.read_bytes, 9)
-
-
 @needs_watching
 @pytest.mark.parametrize("has_read", [True, False])
 @pytest.mark.parametrize("ends", [True, False])
@@ -427,6 +435,7 @@ async def test_who_lingers_throws_away_what_the_peer_still_sends(has_read, ends)
         await closing
         assert server.closed()
         assert server.error is None
+        assert not server.reading()
         await raised(StreamClosed, server.read_bytes, 1)
 
 
@@ -554,10 +563,15 @@ async def test_what_closes_a_stream_is_logged_once(problem, caplog):
     assert said.startswith(f"{stream.peer}: {line}")
 
 
-async def test_what_a_loops_transport_pushes_after_the_end_of_the_input_is_thrown_away():
+@once
+@pytest.mark.parametrize("end", ["asked for", "told by a transport"])
+async def test_what_a_loops_transport_pushes_after_the_end_of_the_input_is_thrown_away(end):
     client, server = memory_stream_pair(half_open=True)
-    server.end_input()
-    await raised(StreamClosed, server.read, Line())
+    if end == "asked for":
+        server.end_input()
+    else:
+        server.receiver.connection_lost(None)  # it was closed below, in good order
+    assert [] == [line async for line in server.frames(Line())]
     server.receiver.get_buffer(-1)[:5] = b"late\n"
     server.receiver.buffer_updated(5)
     assert not server.buffered

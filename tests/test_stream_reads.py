@@ -1,7 +1,9 @@
 """What `IOStream` reads: frames and bytes, from the buffer, from the transport, from the loop."""
 
 import asyncio
+import socket
 import weakref
+from contextlib import closing
 
 import pytest
 from stream_pairs import KINDS, begun, cancelled, joined, logged, once, passes, raised, refused
@@ -212,6 +214,26 @@ async def test_one_iterator_gives_frames_that_are_waited_for_and_such_as_are_cut
 
 
 @once
+async def test_what_is_cut_ahead_for_one_reader_is_not_given_to_another():
+    client, server = memory_stream_pair()
+    await client.write(b"".join(b"%d\n" % number for number in range(200)))
+    texts, lines = server.frames(Line()), server.frames(Line(None))
+    for number in range(0, 180, 20):
+        for index in range(10):
+            assert str(number + index) == await anext(texts)
+        for index in range(10, 20):
+            assert b"%d" % (number + index) == await anext(lines)
+    seen = []
+    handler = server.on_frame(Line(), lambda line: (seen.append(line), len(seen) < 9 or handler.pause()))
+    await passes()
+    assert "188" == seen[-1]
+    for read in (lambda: server.read(Line()), lambda: anext(texts)):
+        await raised(StreamBusy, read)
+    handler.stop()
+    assert "189" == await anext(texts)
+
+
+@once
 @pytest.mark.parametrize("chunks", [(), (1,), (4,)])
 @pytest.mark.parametrize("why", ["left early", "too large"])
 async def test_peek_shows_what_follows_a_frame_that_is_skipped_and_never_its_rest(chunks, why):
@@ -257,8 +279,13 @@ async def test_nothing_keeps_a_frame_that_its_reader_has_dropped():
     assert [None] * 3 == kept
 
 
-def test_a_stream_needs_a_running_loop():
+def test_a_stream_needs_a_running_loop_or_one_that_is_given():
     refused(RuntimeError, IOStream, PipeTransport(None), match="no running event loop")
+    ours, theirs = socket.socketpair()
+    with theirs, closing(asyncio.new_event_loop()) as loop:
+        stream = IOStream(ours, loop=loop)
+        stream.close()
+    assert -1 == ours.fileno()
 
 
 # Framers of a stream, frames in parts, what is counted

@@ -101,8 +101,13 @@ async def test_a_callback_read_that_takes_too_long_closes_the_stream(options):
     assert pytest.approx(2) == now() - began
 
 
-@pytest.mark.parametrize("limits", [{"frame_timeout": 7}, {"min_rate": 1000, "rate_grace": 7}], ids=str)
-async def test_a_frame_read_in_parts_is_limited_as_a_whole(limits):
+@pytest.mark.parametrize(("limits", "streamed"), [
+    ({"frame_timeout": 7}, None),
+    ({"frame_timeout": 7}, {}),
+    ({"min_rate": 1000, "rate_grace": 7}, None),
+    ({"frame_timeout": 99}, {"timeout": 7}),
+])  # fmt: skip
+async def test_a_frame_read_in_parts_is_limited_as_a_whole(limits, streamed):
     client, server = memory_stream_pair(**limits)
     client.write((1 << 20).to_bytes(4, "big"))
     sending = asyncio.ensure_future(feed(client, [b"x"] * 10, 1))
@@ -112,7 +117,10 @@ async def test_a_frame_read_in_parts_is_limited_as_a_whole(limits):
             async for _ in body:
                 pass
 
-    await fails_after(7, read())
+    if streamed is None:
+        await fails_after(7, read())
+    else:
+        await fails_after(7, server.read(LengthPrefix(4), streaming_callback=lambda part: None, **streamed))
     await sending
 
 

@@ -246,6 +246,13 @@ async def test_of_many_waiters_each_is_told_in_its_turn():
         await server.read_bytes(2000 * 1000)
         await until(lambda: len(told) == 2000)
         assert list(range(2000)) == told
+        for number in range(2000):
+            client.sender.when_sent(lambda lost, number=number: lost and told.append(number))
+            client.write(bytes(1000))
+        client.close()
+        lost = told[2000:]
+        assert 0 < len(lost) < 2000
+        assert list(range(2000 - len(lost), 2000)) == lost
 
 
 # The end of writing
@@ -266,8 +273,10 @@ async def test_half_close_waits_for_what_is_queued_and_lets_the_answer_through(k
         await server.write(b"answer")
         await server.aclose()
         assert b"answer" == await client.read_until_close()
-        for write in (client.write, lambda data: client.send(data, Line(None))):
-            refused(StreamClosed, write, b"more", match="this half of the stream is ended")
+        for close in (lambda: None, client.close):
+            close()
+            for write in (client.write, lambda data: client.send(data, Line(None))):
+                refused(StreamClosed, write, b"more", match="this half of the stream is ended")
 
 
 @needs_watching
@@ -348,6 +357,7 @@ async def test_waits_that_were_given_up_are_forgotten_although_the_peer_takes_no
         for _ in range(300):
             await cancelled(await begun(client.drain()))
     assert len(waits) < 200
+    assert len(client.sender._waiters) < 200
     client.close()
 
 

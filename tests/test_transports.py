@@ -6,11 +6,13 @@ import os
 import pty
 import socket
 import ssl
-from contextlib import asynccontextmanager
+import tempfile
+from contextlib import asynccontextmanager, closing
 
 import pytest
 from certificates import certificates
 from conftest import BY_NAME
+from loops import LoopWithoutPolling
 from stream_pairs import begun, passes, pipe_transports, raised, refused, reset_on_close, tcp_sockets, until
 
 from framestream import AddressError, IOStream, connect, serve
@@ -269,9 +271,11 @@ async def test_closing_drops_what_the_peer_does_not_take_and_watches_no_longer(k
         sending.cancel()
         if kind.startswith("tls"):
             assert right.transport._incoming.pending <= 1 << 17, "what nobody reads stays below"
-        descriptor = left.transport.socket.fileno() if left.transport.socket else -1
+        sock = left.transport.socket
+        descriptor = sock.fileno() if sock else -1
         await closed(left, right)
         assert not right.data
+        assert sock is None or -1 == sock.fileno()
         if descriptor > 0 and "loop" not in kind:
             assert not asyncio.get_running_loop().remove_writer(descriptor)
 
@@ -296,8 +300,10 @@ async def test_a_connection_that_ends_without_goodbye_is_lost_after_all_that_arr
         assert is_reset(right.told[0])
 
 
-async def test_a_spoilt_record_is_a_lost_connection_after_what_came_before_it():
+@pytest.mark.parametrize("truncation_is_end", [False, True])
+async def test_a_spoilt_record_is_a_lost_connection_after_what_came_before_it(truncation_is_end):
     async with sides("tls:memory") as (left, right):
+        right.transport._truncation_is_end = truncation_is_end
         await left.send(b"good")
         left.transport._inner.send([b"\x17\x03\x03\x00\x20" + bytes(32)])
         right.on_push = right.transport.pause_reading
@@ -350,6 +356,11 @@ async def test_a_handshake_fails_when_the_peer_takes_no_more_though_it_never_say
     far.incoming.abandon()
     await raised(BrokenPipeError, shaking)
     await closed(client)
+    near, far = memory_transport_pair()
+    client = Side(TLSTransport(near, certificates().client(), server_hostname="localhost"))
+    shaking = client.transport.shake_hands()
+    await closed(client)
+    await raised(ConnectionAbortedError, shaking)
 
 
 @pytest.mark.parametrize("early", [False, True])
@@ -570,6 +581,11 @@ async def test_an_error_of_a_descriptor_is_a_lost_connection(tmp_path):
         side = Side(PipeTransport(os.open(path, os.O_RDONLY)), reads=True)
         assert [error] == [getattr(told, "errno", told) for told in await side.end()]
         side.transport.close()
+    terminal, other_side = pty.openpty()
+    side = Side(PipeTransport(terminal), reads=True)
+    os.close(other_side)
+    assert ["end"] == await side.end()
+    side.close()
     for fds in (1 << 20, None), (None, 1 << 20):
         refused(OSError, PipeTransport, *fds, match="Bad file descriptor")
 
@@ -596,28 +612,66 @@ async def test_what_is_no_plain_socket_is_refused_with_a_word_of_what_to_pass():
             (file, r"; pass PipeTransport\(file.fileno\(\)\) for one"),
             (wrapped, "; pass it before it is wrapped, and call start_tls"),
             ("tcp://", r"; connect\(url\) opens one"),
-            (b"bytes", "$"),
+            (b"bytes", "bytes'$"),
         ):
             for taker in (transport_over, IOStream):
                 refused(TypeError, taker, source, match=f"needs a connected socket or a Transport, not .*{hint}")
 
 
+def fifo_without_a_reader():
+    with tempfile.TemporaryDirectory() as folder:
+        os.mkfifo(path := f"{folder}/fifo")
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        writer = os.open(path, os.O_WRONLY)
+    os.close(reader)
+    return [writer]
+
+
+@pytest.mark.parametrize("blocking", [True, False])
 @pytest.mark.parametrize(("make", "changed"), [
-    (os.pipe, []), (pty.openpty, [0]), (lambda: [end.detach() for end in socket.socketpair()], [0, 1])
-], ids=["pipe", "terminal", "socket"])  # fmt: skip
-async def test_who_shares_an_open_file_finds_it_as_it_was_afterwards_if_not_all_the_time(make, changed):
-    pair = make()
-    shared = [os.dup(fd) for fd in pair]
-    for i, fd in enumerate(pair):
+    (os.pipe, []),
+    (fifo_without_a_reader, [0]),
+    (pty.openpty, [0]),
+    (lambda: [end.detach() for end in socket.socketpair()], [0, 1]),
+    (lambda: [os.open(__file__, os.O_RDONLY)], None),
+], ids=["pipe", "half a pipe", "terminal", "socket", "file"])  # fmt: skip
+async def test_who_shares_an_open_file_finds_it_as_it_was_afterwards_if_not_all_the_time(make, changed, blocking):
+    descriptors = make()
+    others = [os.dup(fd) for fd in descriptors]
+    for i, (fd, shared) in enumerate(zip(descriptors, others, strict=True)):
         is_inherited = os.get_inheritable(fd)
+        os.set_blocking(fd, blocking)
         transport = PipeTransport(fd)
         transport.attach(None, asyncio.get_running_loop())
-        assert (False, is_inherited) == (os.get_blocking(fd), os.get_inheritable(fd))
-        assert (i not in changed) == os.get_blocking(shared[i])
+        assert (blocking and changed is None, is_inherited) == (os.get_blocking(fd), os.get_inheritable(fd))
+        assert (blocking and i not in (changed or ())) == os.get_blocking(shared)
         transport.close()
-        assert os.get_blocking(shared[i])
-    for fd in shared:
+        assert blocking == os.get_blocking(shared)
+    for fd in others:
         os.close(fd)
+
+
+def test_a_loop_that_cannot_watch_descriptors_says_what_to_use_instead():
+    ours, theirs = socket.socketpair()
+    with theirs, closing(LoopWithoutPolling()) as loop:
+        stream = IOStream(SocketTransport(ours), loop=loop)
+        refused(NotImplementedError, stream.receiver.watch, match=r"LoopWithoutPolling cannot .*: use transport_over\(")
+        ours.close()
+
+
+@pytest.mark.parametrize(("error", "expected"), [
+    (None, False),
+    (ConnectionResetError(), True),
+    (BrokenPipeError(), True),
+    (OSError(errno.ETIMEDOUT, ""), True),
+    (OSError(errno.ENOTCONN, ""), True),
+    (OSError(errno.EIO, ""), False),
+    (ssl.SSLEOFError(), True),
+    (ssl.SSLError(), False),
+    (ValueError(), False),
+], ids=repr)  # fmt: skip
+def test_a_reset_is_what_says_only_that_the_peer_is_gone(error, expected):
+    assert expected == is_reset(error)
 
 
 @pytest.mark.parametrize("kind", [SocketTransport, LoopTransport])

@@ -140,7 +140,7 @@ def commands(context: click.Context, selection: tuple[str, ...], config: str | N
     # Imported here: neither --help nor --version needs them.
     from framestream import plugins  # noqa: PLC0415
     from framestream.cli.options import matching  # noqa: PLC0415
-    from framestream.registry.names import find_config  # noqa: PLC0415
+    from framestream.registry.specs import find_config  # noqa: PLC0415
 
     path = config or find_config(Path.cwd())
     try:

@@ -23,7 +23,7 @@ from framestream.errors import blame, describe_error
 from framestream.framers import BUILT_IN
 from framestream.iterate import placed_frames
 from framestream.registry import FramerInfo
-from framestream.registry.names import NamedFramer
+from framestream.registry.manager import NamedFramer
 from framestream.registry.options import Option, options_of
 from framestream.testing import ConformanceError, conformance_checks
 from framestream.testing.suite import Arguments, Suite, arguments_of, in_chunks

@@ -28,33 +28,27 @@ __all__ = [
 ]
 # fmt: on
 
-BUILT_IN: Final = {
-    "available": "amounts:Available",
-    "delimiter": "delimiter:Delimiter",
-    "exactly": "amounts:Exactly",
-    "first-of": "choice:FirstOf",
-    "fixed-length": "amounts:FixedLength",
-    "length-prefix": "length_prefix:LengthPrefix",
-    "line": "delimiter:Line",
-    "msgpack": "msgpack:Msgpack",
-    "nested": "combined:Nested",
-    "regex": "regex:Regex",
-    "sequence": "combined:Sequence",
-    "until-close": "amounts:UntilClose",
-    "when": "choice:When",
+_PLACES: Final = {
+    "amounts": "Available Exactly FixedLength UntilClose",
+    "choice": "FirstOf When",
+    "combined": "HeaderThenBody Mapped Nested Sequence",
+    "delimiter": "Delimiter Line",
+    "generator": "Body Fields GeneratorFramer",
+    "length_prefix": "LengthPrefix",
+    "msgpack": "Msgpack",
+    "regex": "Regex",
 }
-"""Name to module and class, as text, so that asking for lines does not import msgpack."""
+_MODULES: Final = {name: module for module, names in _PLACES.items() for name in names.split()}
 
-_NAMELESS: Final = (
-    "generator:Body",
-    "generator:Fields",
-    "generator:GeneratorFramer",
-    "combined:HeaderThenBody",
-    "combined:Mapped",
-)
-"""Framers that no spec string can name: they take functions, or are subclassed."""
+# Those that no spec string can name take functions, or are subclassed.
+_NAMELESS: Final = ("Body", "Fields", "GeneratorFramer", "HeaderThenBody", "Mapped")
 
-_MODULES: Final = {name: module for module, name in (place.split(":") for place in (*BUILT_IN.values(), *_NAMELESS))}
+BUILT_IN: Final = {
+    "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name)[1:]: name
+    for name in _MODULES
+    if name not in _NAMELESS
+}
+"""Name, such as ``first-of``, to the name of the class, so that asking for lines does not import msgpack."""
 
 
 def __getattr__(name: str) -> Any:
@@ -72,19 +66,27 @@ class Interned(ABCMeta):
 
     ``read(Line())`` then costs little more than with a kept `Line` (in_process.py, lines): a call is a
     look-up in C. Each class remembers its last 256 different calls, including the functions passed
-    to it. The arguments must be hashable, as a framer itself is.
+    to it. The arguments must be hashable, as a framer itself is. Where people pass a bytearray or a list for
+    bytes, ``checked=True`` lets the class refuse it in its own words; then a call takes three times as long.
 
     A class derived from a framer makes a new object at each call: it may not be a value.
     """
 
-    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> Any:
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, checked: bool = False) -> Any:
         """Make the class, and a metaclass of its own that knows how to call it."""
         # With one memory for all classes the class would be part of each key, and Line() would take 96 ns
         # instead of 42, when reading a frame takes 150.
         own: Any = type(mcs.__name__, (mcs,), {})
         made = super().__new__(own, name, bases, namespace)
         remember = lru_cache(maxsize=256, typed=True)(partial(type.__call__, made))
-        own.__call__ = staticmethod(remember) if mcs is Interned else type.__call__
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            try:
+                return remember(*arguments, **options)
+            except TypeError:  # one cannot be hashed, or is refused, which it is again
+                return type.__call__(made, *arguments, **options)
+
+        own.__call__ = type.__call__ if mcs is not Interned else staticmethod(call if checked else remember)
         return made
 
     if not TYPE_CHECKING:  # a type checker sees ordinary classes

@@ -17,6 +17,13 @@ _ROOM_FOR_A_BATCH = 1 << 16
 class _Sized(ReadCondition[bytes]):
     size: int
     synchronises = "exact"
+    _least = 1
+
+    def __post_init__(self) -> None:
+        check_count("size", self.size, least=self._least)
+        object.__setattr__(self, "max_size", max(self.size, _ROOM_FOR_A_BATCH))
+        if not self.size:
+            self.__dict__.update(can_be_empty=True, synchronises=None)
 
     def find_start(self, window: Window) -> int:
         """Return the next multiple of the size; it may lie beyond the data, unless the stream has ended."""
@@ -50,14 +57,9 @@ class Exactly(_Sized, metaclass=Interned):
     """
 
     name = "exactly"
+    _least = 0
 
     size: Annotated[int, "How many bytes to read. Bytes."]
-
-    def __post_init__(self) -> None:
-        check_count("size", self.size)
-        object.__setattr__(self, "max_size", max(self.size, _ROOM_FOR_A_BATCH))
-        if not self.size:
-            self.__dict__.update(can_be_empty=True, synchronises=None)
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,6 @@ class FixedLength(_Sized, Framer[bytes], metaclass=Interned):
     name = "fixed-length"
 
     size: Annotated[int, "Size of every record. Bytes."]
-
-    def __post_init__(self) -> None:
-        check_count("size", self.size, least=1)
-        object.__setattr__(self, "max_size", max(self.size, _ROOM_FOR_A_BATCH))
 
     def encode(self, frame: bytes) -> bytes:
         """Return the payload. Raise EncodeError unless it has the size of a record."""

@@ -64,7 +64,7 @@ def whole(condition: ReadCondition[Any], data: bytes, at: int, inner: Window) ->
     limit = condition.max_size
     if type(found) is not tuple or found[2] > len(data) or (limit is not None and found[2] - at > limit):
         return None
-    if len(found) == 3:
+    if len(found) == 3:  # a quarter of the time of a batch, as `complete` does it
         return condition.decode(data[found[0] : found[1]]), found[2]
     how = found[3]
     if how is PADDING or (type(how) is Decode and not how.final and found[2] == len(data)):
@@ -127,7 +127,7 @@ def still_missing(more: NeedMore, inner: Window, window: Window, memo: Any, *, s
     settled = more.settled if settles else None
     payload_start = inner.start if more.payload_start is None else more.payload_start
     return NeedMore(
-        inner.start - window.start + more.size if more.size else 0,
+        inner.start - window.start + more.size,
         resume=inner.resume if more.resume is None else more.resume,
         memo=memo,
         settled=settled,
@@ -141,7 +141,7 @@ def check_own_limit(condition: ReadCondition[Any], data: bytes | bytearray, begi
     if limit is None or (size <= limit and extent <= limit + condition.overhead):
         return
     # The size is in the message if the part declares it, whatever has arrived by now.
-    probe = Window(bytes(data[begin : begin + limit + condition.overhead + 1]))
+    probe = Window(data[begin : begin + limit + condition.overhead + 1])
     raise FrameTooLarge(limit=limit, size=size if type(condition.find(probe)) is tuple else None)
 
 

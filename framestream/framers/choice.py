@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 from framestream.errors import EncodeError, FramingError
 from framestream.framer import Decode, Framer, NeedMore, ReadCondition, Span, ValueSpan, Window, check_condition
@@ -21,6 +20,9 @@ from framestream.framers.answers import (
 )
 
 T = TypeVar("T")
+
+_Refusals: TypeAlias = dict[int, tuple[str, int]]
+"""Why alternatives refuse a frame, and where they gave up."""
 
 # How long an alternative may stay undecided before it is chosen. The limit allows for it, so that what is
 # too large does not depend on whether the deciding byte arrives with the others.
@@ -134,17 +136,23 @@ class FirstOf(Framer[T]):
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return what the first alternative finds that does not refuse the frame."""
-        number, memo = window.memo or (self._choose(window), None)
+        refusals: _Refusals = {}
+        found: Any = None
+        number, memo = window.memo or (None, None)
+        if number is None:
+            number, found = self._choose(window, refusals)
         if number is None:
             return NeedMore()
         chosen = self.alternatives[number]
         inner = Window(window.data, window.start, window.resume, memo, window.eof, window.taken)
         try:
-            found: Any = chosen.find(inner)
+            found = found or chosen.find(inner)
         except FramingError as error:
             if number == 0 or number < len(self.alternatives) - 1 or window.taken:
                 raise
-            raise self._refusal(window, error if window.memo is None else None) from error
+            if window.memo:
+                self._choose(Window(window.data, window.start, eof=window.eof), refusals)
+            raise self._refusal(window.start, refusals, error) from error
         if type(found) is NeedMore:
             return still_missing(found, inner, window, (number, found.memo))
         if len(found) == 4 and type(found[3]) is not Decode:
@@ -166,17 +174,20 @@ class FirstOf(Framer[T]):
 
     def _whole(self, data: bytes, at: int, inner: Window) -> tuple[T, int] | None:
         inner.start = at
-        if (number := self._choose(inner)) is None:
+        number, _ = self._choose(inner, {})
+        if number is None:
             return None
         chosen = self.alternatives[number]
         if isinstance(chosen, When) and number < len(self.alternatives) - 1:
             chosen = chosen.condition  # the guard was asked, which that of the last alternative is not
         return whole(chosen, data, at, inner)
 
-    def _choose(self, window: Window) -> int | None:
-        """Return which alternative is to read the frame that begins here; None if that is undecided.
+    def _choose(self, window: Window, refusals: _Refusals) -> tuple[int | None, Any]:
+        """Return which alternative is to read the frame that begins here, and what it finds if it has been asked.
 
-        What is more than the first bytes has no say, so that it does not matter when it arrives.
+        The number is None if that is undecided. What is more than the first bytes has no say, so that it does
+        not matter when it arrives. No alternative is asked the same twice: choices in choices would ask each
+        twice as often as the one around it. So what the others say against the frame is kept in `refusals`.
         """
         data, start, stop = window.data, window.start, window.start + _SNIFFED
         first = data[start] if start < len(data) else -1
@@ -190,33 +201,33 @@ class FirstOf(Framer[T]):
             self._fitting[first] = fitting  # when it is whole: threads share it
         for number, alternative, fits in fitting:
             if fits:
-                return number
+                return number, None
             if isinstance(alternative, When):
                 if (fits := alternative.fits(data, start)) is not False:
-                    return number if fits else None
+                    return (number if fits else None), None
                 continue
-            with suppress(FramingError):
-                found = alternative.find(Window(bytes(data[start:stop]), eof=window.eof and len(data) <= stop))
-                return number if type(found) is tuple or len(data) >= stop else None
-        return len(self.alternatives) - 1
-
-    def _refusal(self, window: Window, last: FramingError | None) -> FramingError:
-        """Combine all refusals into one error, placed where the alternative that got furthest gave up.
-
-        `last` is that of the last alternative if it saw the same window: choices in choices would ask each twice as
-        often as the one around it.
-        """
-        refusals = []
-        for each in self.alternatives[:-1] if last else self.alternatives:
+            is_all = len(data) <= stop
+            asked = Window(data, start, eof=window.eof) if is_all else Window(bytes(data[start:stop]))
             try:
-                each.find(Window(window.data, window.start, eof=window.eof))
+                found = alternative.find(asked)
             except FramingError as error:
-                refusals.append((each, error))
-        if last:
-            refusals.append((self.alternatives[-1], last))
-        reasons = "; ".join(f"{each}: {error.reason}" for each, error in refusals)
-        furthest = max([window.start, *(error.position or 0 for _, error in refusals)])
-        return FramingError(f"no alternative fits ({reasons})", position=furthest)
+                # The error itself would hold the bytes.
+                refusals[number] = error.reason, (error.position or 0) + start - asked.start
+            else:
+                decided = type(found) is tuple or len(data) >= stop
+                return (number if decided else None), (found if is_all else None)
+        return len(self.alternatives) - 1, None
+
+    def _refusal(self, start: int, refusals: _Refusals, last: FramingError) -> FramingError:
+        """Combine all refusals into one error, placed where the alternative that got furthest gave up."""
+        told = [
+            # Those that were not asked are guards.
+            refusals.get(number) or (each._refusal, start)  # type: ignore[attr-defined]
+            for number, each in enumerate(self.alternatives[:-1])
+        ]
+        told.append((last.reason, last.position or 0))
+        reasons = "; ".join(f"{each}: {reason}" for each, (reason, _) in zip(self.alternatives, told, strict=True))
+        return FramingError(f"no alternative fits ({reasons})", position=max(start, *(place for _, place in told)))
 
     def decode(self, payload: bytes) -> T:
         """Refuse a truncated frame: what decodes a frame is known only when all of it is found."""
@@ -228,7 +239,7 @@ class FirstOf(Framer[T]):
         for number, alternative in enumerate(self.alternatives):
             try:
                 pieces = pieces_of(alternative, frame)
-                chosen = self._choose(Window(b"".join(pieces)))
+                chosen, _ = self._choose(Window(b"".join(pieces)), {})
             except Exception as error:  # noqa: BLE001 - one that cannot write it leaves it to the others
                 reasons.append(f"{alternative}: {reason_of(error)}")
                 continue

@@ -30,6 +30,7 @@ from framestream.framer import (
     Window,
     check_condition,
     is_condition,
+    meant_by,
 )
 from framestream.framers.answers import (
     Over,
@@ -286,7 +287,7 @@ def _condition_of(step: Step, values: tuple[Any, ...]) -> ReadCondition[Any]:
     except Exception as error:
         raise FramingError(reason_of(error)) from error
     if not is_condition(condition):
-        raise TypeError(f"{step!r} returned {condition!r}, not a read condition")
+        raise TypeError(f"{step!r} returned {condition!r}, not a read condition{meant_by(condition)}")
     return condition
 
 

@@ -123,7 +123,7 @@ class DelimiterSearch(Framer[T]):
 
 
 @dataclass(frozen=True)
-class Delimiter(DelimiterSearch[bytes], metaclass=Interned):
+class Delimiter(DelimiterSearch[bytes], metaclass=Interned, checked=True):
     r"""Frames that end with a delimiter, or with one of several.
 
     ::
@@ -154,6 +154,8 @@ class Delimiter(DelimiterSearch[bytes], metaclass=Interned):
 
     def __post_init__(self) -> None:
         check_count("max_size", self.max_size, optional=True)
+        if isinstance(self.delimiters, list):
+            raise TypeError(f"delimiters are {self.delimiters!r}; several are given as a tuple")
         delimiters: tuple[Any, ...] = self.delimiters if isinstance(self.delimiters, tuple) else (self.delimiters,)
         if not delimiters:
             raise ValueError("no delimiter is given")

@@ -22,6 +22,7 @@ from framestream.framer import (
     Window,
     check_condition,
     is_condition,
+    meant_by,
 )
 from framestream.framers.answers import (
     check_own_limit,
@@ -188,11 +189,8 @@ def _find(run: _Run, offset: int, memo: Any, window: Window) -> Span | ValueSpan
         begin = at
         if kind is int or kind is Struct:
             length = need if kind is int else need.size
-            if length <= 0:
-                if length < 0:
-                    raise FramingError(f"a field of {counted(length, 'byte')}", position=last)
-                if run.answers > _MANY + _MANY_PER_BYTE * len(run.read):
-                    raise RuntimeError(f"fields asks for no bytes for ever: {run.answers} fields so far")
+            if length < 0:
+                raise FramingError(f"a field of {counted(length, 'byte')}", position=last)
             at += length
             if at > len(data):
                 return NeedMore(at - window.start, resume=begin, memo=(run, run.answers, begin - origin, None))
@@ -225,7 +223,10 @@ def _find(run: _Run, offset: int, memo: Any, window: Window) -> Span | ValueSpan
                 answer, step = PayloadError(reason_of(error)), run.generator.throw
                 answer.__cause__ = error
         else:
-            raise TypeError(f"fields yielded {need!r}, which is not a size, delimiter, struct or condition")
+            hint = meant_by(need) if isinstance(need, type) else ""
+            raise TypeError(f"fields yielded {need!r}, which is not a size, delimiter, struct or condition{hint}")
+        if at == begin and run.answers > _MANY + _MANY_PER_BYTE * len(run.read):
+            raise RuntimeError(f"fields asks for no bytes for ever: {run.answers} fields so far")
         run.read += data[origin + len(run.read) : at]
         run.go_on(step, answer, begin)
         last, memo, resume, answer = begin, None, 0, None  # an error must not hold the frame that holds it

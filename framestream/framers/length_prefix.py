@@ -279,7 +279,7 @@ def _varint(size: int, canonical: bool) -> LengthField:
             if octet < 0x80:
                 if length >> 64:
                     raise FramingError("varint length of more than 64 bits", position=index)
-                if canonical and shift and not octet:
+                if canonical and not octet:
                     raise FramingError("varint length is longer than necessary", position=index)
                 return length, index + 1
             shift += 7

@@ -34,7 +34,7 @@ _MOST_STEPS: Final = 1000
 
 
 @dataclass(frozen=True)
-class Regex(Framer[bytes], metaclass=Interned):
+class Regex(Framer[bytes], metaclass=Interned, checked=True):
     r"""Frames that end at the earliest byte by which a regular expression matches.
 
     ::

@@ -401,7 +401,7 @@ def _context(
         with _naming(f"the certificate in {certificate} with the key in {key or certificate}"):
             context.load_cert_chain(certificate, key)
     if alpn:
-        context.set_alpn_protocols(list(alpn))
+        context.set_alpn_protocols(alpn)
     return context
 
 

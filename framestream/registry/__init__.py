@@ -7,13 +7,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from framestream.errors import FramestreamError, PluginError, SpecError, blame, printable
+from framestream.framer import is_condition, meant_by
 from framestream.framers import BUILT_IN
-from framestream.registry.manager import PluginManager
-from framestream.registry.names import NamedFramer
+from framestream.registry.manager import NamedFramer, PluginManager
 
 if TYPE_CHECKING:
     from framestream.framer import ReadCondition
-    from framestream.registry.plugin import Factory
+    from framestream.registry.plugin import Factory, Plugin
 
 
 plugins = PluginManager()
@@ -34,7 +34,8 @@ def get_framer(spec: str) -> ReadCondition[Any]:
         TypeError: `spec` is no text, but perhaps a framer already.
     """
     if not isinstance(spec, str):
-        raise TypeError(f"spec is {spec!r}; it must be a name or a spec string")
+        hint = "; it is a framer already" if is_condition(spec) else meant_by(spec) if isinstance(spec, type) else ""
+        raise TypeError(f"spec is {spec!r}; it must be a name or a spec string{hint}")
     return _get_framer(spec, plugins.generation)
 
 
@@ -75,29 +76,35 @@ class FramerInfo(NamedTuple):
 def available_framers() -> tuple[FramerInfo, ...]:
     """Return every framer, by name. Imports every plugin; those that fail have no entry.
 
-    A plugin that does not finish importing within the load limit has failed. A name of the configuration
-    has an entry even if it makes no framer; its summary says why.
+    A plugin that does not finish importing within the load limit has failed. A framer whose name alone gives
+    another one, or none because two plugins claim it, is there as ``distribution/name``. A name of the
+    configuration has an entry even if it makes no framer; its summary says why.
     """
+    plugins.load()
+    names = [f"{plugin.distribution}/{name}" for plugin in plugins for name in plugin.framers]
+    found: dict[tuple[Plugin | None, str], FramerInfo] = {}
+    for name in (*plugins.names(), *names):
+        with suppress(PluginError):  # it is claimed, or its plugin is no longer in use
+            factory, plugin = plugins.find(name)
+            place = plugin, name.rpartition("/")[2]
+            if place not in found:
+                found[place] = _described(name, factory, plugin)
+    return tuple(sorted(found.values(), key=lambda info: info.name))
+
+
+def _described(name: str, factory: Factory | NamedFramer, plugin: Plugin | None) -> FramerInfo:
     from inspect import getdoc  # noqa: PLC0415 - it takes long to import
 
-    plugins.load()
-    found = []
-    for name in plugins.names():
-        # Two plugins claim it, or its plugin breaks when its framer is imported or described.
-        with suppress(PluginError), blame("cannot be described"):
-            factory, plugin = plugins.find(name)
-            if isinstance(factory, NamedFramer):
-                source, summary = factory.source, _summary(factory)
-            else:
-                source = plugin.distribution if plugin else "framestream"
-                summary = printable((getdoc(factory) or "").partition("\n")[0])
-            found.append(FramerInfo(name, source, factory, summary))
-    return tuple(found)
-
-
-def _summary(named: NamedFramer) -> str:
+    if isinstance(factory, NamedFramer):
+        summary = factory.text
+        try:
+            get_framer(name)
+        except FramestreamError as error:
+            summary += f": broken: {error}"
+        return FramerInfo(name, factory.source, factory, summary)
     try:
-        get_framer(named.name)
-    except FramestreamError as error:
-        return f"{named.text}: broken: {error}"
-    return named.text
+        with blame("cannot be described"):
+            summary = printable((getdoc(factory) or "").partition("\n")[0])
+    except PluginError as error:
+        summary = str(error)
+    return FramerInfo(name, plugin.distribution if plugin else "framestream", factory, summary)

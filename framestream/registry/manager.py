@@ -3,28 +3,53 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from framestream._events import EVENTS, Listener, events
 from framestream.errors import PluginError, UnknownFramerError, blame, nearest
 from framestream.framers import BUILT_IN
-from framestream.registry.names import (
-    FIRST_PARTY,
-    NamedFramer,
-    did_you_mean,
-    named_framer,
-    normalised,
-    read_config,
-)
 
 if TYPE_CHECKING:
     from framestream.registry.plugin import Factory, Plugin
 
+# Patterns are compiled on first use, and what few programs need is imported where it is used: every program
+# that asks for a framer by name imports this module.
+
 LOAD_LIMIT = 2.0
 """Seconds a plugin may take to import and register, unless ``FRAMESTREAM_LOAD_LIMIT`` is set."""
+
+# The plugins of this project, each with its framers, and those whose only framer has the plugin's name.
+_SEVERAL: Final = {
+    "cobs": "cobs cobs-r",
+    "erlang": "ber erlang-packet fastcgi giop record-marking tpkt",
+    "http": "http-chunk http-chunked http-request http-response",
+    "json": "json-array json-concat json-lines json-seq",
+    "marked": "fix nmea ubx",
+    "records": "journal-export pcapng tfrecord warc",
+}
+_ONE: Final = "fstrm lsp mqtt netstring protobuf proxy resp slip syslog websocket"
+FIRST_PARTY: Final = {framer: f"framestream-{framer}" for framer in _ONE.split()} | {
+    framer: f"framestream-{plugin}" for plugin, framers in _SEVERAL.items() for framer in framers.split()
+}
+"""The distributions of this project that bring framers, by framer: what to install if one is missing."""
+
+
+class NamedFramer(NamedTuple):
+    """A spec string with a name.
+
+    Attributes:
+        name: the name.
+        text: the spec string it stands for.
+        source: where the name was given, for messages.
+    """
+
+    name: str
+    text: str
+    source: str
 
 
 class PluginManager:
@@ -141,6 +166,8 @@ class PluginManager:
 
     def define(self, name: str, spec: str) -> None:
         """Give a spec string a name that can be used like any other, even in other spec strings, without options."""
+        from framestream.registry.specs import named_framer  # noqa: PLC0415 - built-in names do not need it
+
         self._named[name] = named_framer(name, spec, "the program")
         self._changed()
 
@@ -150,6 +177,8 @@ class PluginManager:
         Raise `SpecError` naming the entry that is wrong; then none of the file is used. Whether a spec makes a
         framer shows when its name is asked for.
         """
+        from framestream.registry.specs import read_config  # noqa: PLC0415 - as above
+
         self._named |= read_config(path)
         self._changed()
 
@@ -184,8 +213,7 @@ class PluginManager:
             matching = [plugin for plugin in self.matching(distribution) if short in plugin.names]
             providers = [plugin for plugin in matching if normalised(plugin.distribution) == wanted]
         elif short in BUILT_IN:
-            module, _, attribute = BUILT_IN[short].partition(":")
-            return getattr(import_module(f"framestream.framers.{module}"), attribute), None
+            return getattr(import_module("framestream.framers"), BUILT_IN[short]), None
         elif short in self._named:
             return self._named[short], None
         else:
@@ -226,7 +254,7 @@ class PluginManager:
     def notices(self) -> list[str]:
         """Return the problems of the selection: names in the environment that no plugin has."""
         list(self)  # which looks for plugins, unless that was done
-        return list(self._notices)
+        return self._notices
 
     # Inside
 
@@ -236,7 +264,7 @@ class PluginManager:
         Plugins that the program registered itself come before installed ones.
         """
         known = list(self)
-        if self._owners[0] != self.generation:
+        if self._owners[0] != self.generation:  # or listing many plugins would take time in the square of them
             owners: dict[str, list[Plugin]] = {}
             for plugin in known:
                 for owned in plugin.names:
@@ -284,6 +312,25 @@ def _claimed(name: str, plugins: Sequence[Plugin]) -> str:
     titles = " and ".join(plugin.title for plugin in plugins)
     ways = " or ".join(f"{plugin.distribution}/{name}" for plugin in plugins)
     return f"{name!r} is claimed by {titles}: write {ways}"
+
+
+# Names of framers and of distributions ----------------------------------------------------------
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a text can be a framer's name. ASCII only: letters of other alphabets can imitate a trusted name."""
+    return re.fullmatch(r"(?a)[A-Za-z][\w.-]*", text) is not None
+
+
+def normalised(distribution: str) -> str:
+    """Return a distribution's name as package indexes compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def did_you_mean(word: str, among: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the likeliest spelling, or nothing."""
+    close = nearest(word, among)
+    return f"; did you mean {close!r}?" if close else ""
 
 
 # The environment -------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args
 
 from framestream.errors import SpecError
 from framestream.framer import ReadCondition
-from framestream.registry.names import did_you_mean
+from framestream.registry.manager import did_you_mean
 
 # From words to values --------------------------------------------------------------------------
 
@@ -91,7 +91,7 @@ class Takes:
         origin, arguments = get_origin(hint), get_args(hint)
         bare = origin or hint
         if isinstance(hint, TypeVar):
-            self._add(hint.__bound__ or object, several=several)
+            self._add(hint.__bound__, several=several)
         elif origin is Annotated or origin is tuple:
             self._add(arguments[0], several=several or origin is tuple)
         elif origin is Union or origin is UnionType:

@@ -19,7 +19,7 @@ import pluggy
 from framestream.errors import PluginError, blame, printable
 from framestream.framer import ReadCondition
 from framestream.registry import hookspecs
-from framestream.registry.names import did_you_mean, is_name, normalised
+from framestream.registry.manager import did_you_mean, is_name, normalised
 
 State: TypeAlias = Literal["installed", "loading", "loaded", "disabled", "failed"]
 Factory: TypeAlias = Callable[..., ReadCondition[Any]]
@@ -228,7 +228,7 @@ def installed_plugins(path: Sequence[str] | None = None) -> Iterator[Plugin]:
         try:
             # Broken metadata of any kind belongs to one distribution.
             with blame("its metadata cannot be read"):
-                if not _may_declare_plugins(distribution):
+                if not (text := _declarations(distribution)):
                     continue
                 told: Any = distribution.metadata  # from Python 3.14 on, an item that is missing is a KeyError
                 name = told.get("Name")
@@ -236,10 +236,10 @@ def installed_plugins(path: Sequence[str] | None = None) -> Iterator[Plugin]:
                     raise ValueError("it has no name")
                 # Only the copy that comes first on the path can be imported; another may be there because the
                 # directory is on the path twice, or because an older release was left behind.
-                if normalised(name) not in seen:
+                first = next(iter(metadata.distributions(name=name, **where)), distribution)
+                if normalised(name) not in seen and first.locate_file("") == distribution.locate_file(""):
                     seen.add(normalised(name))
-                    first = next(iter(metadata.distributions(name=name, **where)), distribution)
-                    found = _plugins_of(name, first)
+                    found = _plugins_of(name, told.get("Version") or "", text)
         except PluginError as error:
             place = str(getattr(distribution, "_path", "a distribution"))
             found = [Plugin(place, "", "entry_points.txt", {place: lambda: None})]
@@ -247,23 +247,24 @@ def installed_plugins(path: Sequence[str] | None = None) -> Iterator[Plugin]:
         yield from found
 
 
-def _may_declare_plugins(distribution: metadata.Distribution) -> bool:
+def _declarations(distribution: metadata.Distribution) -> str:
+    """Return the entry points of a distribution as text, or nothing if none is of the group."""
     # metadata.entry_points() parses every distribution, and a broken one breaks it:
     # looking for the group in the text first costs a tenth, and lets each fail alone.
     try:
         text = distribution.read_text("entry_points.txt") or ""
-    except UnicodeError as error:
+    except UnicodeDecodeError as error:
         # NULs stand between the letters of UTF-16.
-        text = bytes(getattr(error, "object", b"")).replace(b"\0", b"").decode("latin-1")
-    return f"[{GROUP}]" in text
+        if f"[{GROUP}]".encode() in error.object.replace(b"\0", b""):
+            raise
+        return ""
+    return text if f"[{GROUP}]" in text else ""
 
 
-def _plugins_of(name: str, distribution: metadata.Distribution) -> list[Plugin]:
+def _plugins_of(name: str, version: str, declarations: str) -> list[Plugin]:
     by_module: dict[str, dict[str, Callable[[], Any]]] = {}
-    for point, value in _entry_points(distribution.read_text("entry_points.txt") or ""):
+    for point, value in _entry_points(declarations):
         by_module.setdefault(value.partition(":")[0].strip(), {})[point] = partial(_found_at, point, value)
-    told: Any = distribution.metadata
-    version = told.get("Version") or ""  # each look at it parses the metadata
     plugins = []
     for module, points in by_module.items():
         plugin = Plugin(name, version, module, points)

@@ -1,20 +1,25 @@
-"""Spec strings: parse one, make the framer it describes, and the spec string of a framer."""
+"""Spec strings: parse one, make the framer it describes, names for them, and the spec string of a framer."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from inspect import BoundArguments, Parameter, signature
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
-from framestream.errors import PluginError, SpecError, blame
+from framestream.errors import PluginError, SpecError, blame, nearest
 from framestream.framer import ReadCondition
-from framestream.registry.names import NamedFramer, did_you_mean, is_name
+from framestream.framers import BUILT_IN
+from framestream.registry.manager import NamedFramer, did_you_mean, is_name
 from framestream.registry.options import Option, Word, format_value, options_of, unescaped
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from framestream.registry.manager import PluginManager
 
 MOST_NAMED: Final = 1000
@@ -254,6 +259,61 @@ def _next_open(places: Iterable[Option], given: Mapping[str, Any], spec: Spec, v
     raise SpecError(f"{spec.name} {what}", position=value.position)
 
 
+# Names that a user gives to them ----------------------------------------------------------------
+
+
+def named_framer(name: str, text: Any, source: str) -> NamedFramer:
+    """Return a named framer; raise `SpecError` if the name or the string is malformed."""
+    if not is_name(name):
+        raise SpecError(f"{source}: {name!r} is not a name for a framer")
+    if name in BUILT_IN:
+        raise SpecError(f"{source}: {name!r} is the name of a built-in framer")
+    if not isinstance(text, str):
+        raise SpecError(f"{source}: {name} is {text!r}; it must be a spec string")
+    try:
+        parse_spec(text)
+    except SpecError as error:
+        raise SpecError(f"{source}: {name}: {error}", spec=text, position=error.position) from error
+    return NamedFramer(name, text, source)
+
+
+def read_config(path: str | os.PathLike[str]) -> dict[str, NamedFramer]:
+    """Return the named framers of a TOML file: its table ``tool.framestream.framers``, or else ``framers``.
+
+    Raise `SpecError` naming the file and the entry that is wrong, or if there is no such table;
+    `OSError` if it cannot be read.
+    """
+    from tomllib import load  # noqa: PLC0415
+
+    place = os.fspath(path)
+    try:
+        with open(place, "rb") as file:
+            document = load(file)
+    except ValueError as error:
+        raise SpecError(f"{place}: {error}") from error
+    tool = document.get("tool")
+    own = tool.get("framestream") if isinstance(tool, Mapping) else None
+    before, tables = ("tool.framestream.", own) if isinstance(own, Mapping) else ("", document)
+    table = tables.get("framers")
+    if not isinstance(table, Mapping):
+        close = nearest("framers", tables.keys() - {"framers"})
+        meant = f"; is [{before}{close}] meant to be it?" if close else ""
+        raise SpecError(f"{place}: it has no table [{before}framers]{meant}")
+    if before and (others := tables.keys() - {"framers"}):
+        raise SpecError(f"{place}: [tool.framestream] holds framers and nothing else, not {min(others)!r}")
+    return {name: named_framer(name, text, place) for name, text in table.items()}
+
+
+def find_config(start: Path) -> Path | None:
+    """Return the nearest pyproject.toml with named framers: in this directory or above it."""
+    for directory in (start, *start.parents):
+        path = directory / "pyproject.toml"
+        with suppress(OSError, UnicodeError):
+            if re.search(r"(?m)^\s*\[tool\.framestream\b", path.read_text("utf-8")):
+                return path
+    return None
+
+
 # From a framer to its text ---------------------------------------------------------------------
 
 
@@ -308,7 +368,7 @@ def spec_string(condition: ReadCondition[Any]) -> str:
             framers += map(_nested, items)
             shown = shown if is_default else len(framers)
             continue
-        in_place = in_place and option.required and option.kind is not Parameter.KEYWORD_ONLY and value is not False
+        in_place = in_place and option.required and option.kind is not Parameter.KEYWORD_ONLY
         if value is True and not is_default:
             texts.append(option.key)
         elif in_place:

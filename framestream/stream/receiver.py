@@ -271,7 +271,7 @@ class Receiver:
 
     def resume_writing(self) -> None:
         """Pass it on to the sending half."""
-        self._stream.sender.resume_writing()
+        self._stream.sender.send_queued()
 
     # One read
 

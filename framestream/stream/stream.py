@@ -30,7 +30,7 @@ from framestream.errors import (
     printable,
     unknown_options,
 )
-from framestream.framer import Framer, ReadCondition, check_condition
+from framestream.framer import Framer, ReadCondition, check_condition, meant_by
 from framestream.framers.amounts import Available, Exactly
 from framestream.iterate import condition_of
 from framestream.stream.callbacks import CallbackRead, Callbacks, FrameHandler, StreamingRead, in_context
@@ -702,7 +702,7 @@ class IOStream(Generic[F]):
         if logger.isEnabledFor(logging.DEBUG):  # the fields take a call to the system
             logger.debug("stream closed", extra={**self.log_fields, "error": end.error})
         if not self.loop.is_closed():
-            self.sender.send_rest_of_pass()
+            self.sender.end_pass()
             self._say_goodbye(transport)
             self.receiver.set_end(end, at_once=False)
             self.sender.close()
@@ -724,9 +724,7 @@ class IOStream(Generic[F]):
                 transport.shutdown()
             except OSError:
                 return
-        end = self.receiver.end
-        if end is None or end.kind is not EndKind.EOF:
-            transport.discard()
+        transport.discard()
 
     async def aclose(self, timeout: float | None = 10.0, *, linger: float = 0) -> None:
         """Send queued bytes, then close. After `timeout` seconds, or when cancelled, close anyway.
@@ -971,7 +969,7 @@ def directions(
     # The framers to read and write with: the same one, if it can write.
     for name, given in (("framer", framer), ("send_framer", send_framer)):
         if not (given is None or isinstance(given, ReadCondition | str)):
-            raise TypeError(f"{name} is {given!r}; it must be a condition, a name or a spec string")
+            raise TypeError(f"{name} is {given!r}; it must be a condition, a name or a spec string{meant_by(given)}")
     reading = None if framer is None else condition_of(framer)
     if send_framer is not None:
         return reading, writing(condition_of(send_framer))

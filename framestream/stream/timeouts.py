@@ -65,19 +65,18 @@ class ReadTimer:
         self._limits = limits
         self._decoder = decoder
         self._offset = decoder.offset  # where the frame begins
-        self._paused: float | None = now
-        self._began = self._arrived = now
+        self._began = self._arrived = self._paused = now
         self._first: float | None = now if decoder.buffered else None  # when the frame's first byte came
         self._handle: asyncio.Handle | None = None
 
     def begin(self, loop: asyncio.AbstractEventLoop, decoder: FrameDecoder) -> ReadTimer:
         """Continue with the next part of the frame."""
-        if self._paused is not None:
-            pause, self._paused = loop.time() - self._paused, None
-            self._began += pause
-            self._arrived += pause
-            if self._first is not None:
-                self._first += pause
+        now = loop.time()
+        pause, self._paused = now - self._paused, now
+        self._began += pause
+        self._arrived += pause
+        if self._first is not None:
+            self._first += pause
         return self
 
     def wait(self, read: PendingRead) -> None:

@@ -159,11 +159,9 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
         if not self._owed:
             # One buffer: `writelines` forgets to call `pause_writing` in Python up to 3.12.8 and 3.13.1.
             data = joined(buffers, _MOST_AT_ONCE)
-            self._transport.write(data)
-            if self._transport.is_closing():
-                raise BlockingIOError
             self._owed = len(data)
-            if self._transport.get_write_buffer_size():
+            self._transport.write(data)
+            if not self._can_send():
                 raise BlockingIOError
         taken, self._owed = self._owed, 0
         return taken

@@ -14,6 +14,7 @@ from framestream.framers import Delimiter
 from framestream_json._text import JsonFramer, parse, skip_space
 
 _NO_TEXT: Final = re.compile(rb"(?:[ \t\r]|\xef\xbb\xbf)*")
+_NO_TEXTS: Final = re.compile(rb"(?:(?:[ \t\r]|\xef\xbb\xbf)*+\n)++")  # all at once: one by one, each costs as a frame
 _IN_TEXT: Final = "in a text"
 _END: Final = Delimiter(b"\n")
 
@@ -54,10 +55,10 @@ class JsonLines(JsonFramer):
         data, start, position = window.data, window.start, window.resume
         size = len(data)
         if window.memo is None:
+            if lines := _NO_TEXTS.match(data, position):
+                return start, start, lines.end(), PADDING
             # A frame is the whole line, so that it begins where a line does.
             position = _NO_TEXT.match(data, position).end()  # type: ignore[union-attr]  # it matches nothing, too
-            if data[position : position + 1] == b"\n":
-                return start, start, position + 1, PADDING
             if window.eof and start < position == size:
                 return start, start, size, PADDING
             if not window.eof and BOM_UTF8.startswith(data[position : position + 3]):

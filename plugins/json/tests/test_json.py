@@ -16,6 +16,7 @@ from framestream import (
     IncompleteFrame,
     PayloadError,
     ReadCondition,
+    Window,
     iter_frames,
 )
 from framestream.testing import check_framer, chunkings
@@ -61,6 +62,21 @@ def test_conformance_of_lines() -> None:
         malformed=[*((text + b"\n", "") for text in BAD_TEXTS), (b"1 2\n", "Extra data"), (b"[1,\n2]\n", "")],
         slow_frame=lambda size: b"[" + b"1," * (size // 2) + b"1]\n",
     )
+
+
+def test_a_run_of_blank_lines_costs_one_question() -> None:
+    asked = []
+
+    class Asked(JsonLines):
+        def find(self, window: Window) -> Any:
+            asked.append(window.start)
+            return super().find(window)
+
+    for lines in (10, 10_000):
+        data = b" \t\r\n\xef\xbb\xbf\n\n" * lines
+        assert list(iter_frames([data, b"1\n" + data, b" \n2"], Asked(), max_frame_size=1 << 20)) == [1, 2]
+        assert len(asked) < 20
+        asked.clear()
 
 
 def test_conformance_of_lines_that_must_end() -> None:
