@@ -206,8 +206,8 @@ class Receiver:
                 return place
             last = self.decoder.last_size
             if LARGE <= last < size:
-                # Frames in a row are often of one size. Then this ends where one ends: a frame that is cut short
-                # is copied and joined to its rest, which costs as much as four whole ones ("prefix-64k" in benchmarks/).
+                # Frames in a row are often of one size. Then this ends where one ends: a frame that is cut short is
+                # copied and joined to its rest, and costs as much as four whole ones ("prefix-64k" in benchmarks/).
                 size -= (size + self.decoder.held) % last
             elif last >= size > READ_AHEAD:
                 size = READ_AHEAD  # the next is probably as large, and has its final place once it has begun
