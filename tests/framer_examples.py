@@ -491,6 +491,7 @@ NETSTRING:  b":" -> "decimal length has b':' where a digit is expected (at offse
 NETSTRING:  b"1x" -> "decimal length has b'x' where a digit or b':' is expected (at offset 1)"
 LengthPrefix(2, format="decimal", terminator=b":"):  b"12x"
     -> "decimal length has b'x' where b':' is expected (at offset 2)"
+VARINT:  b"\xff" * 9 + b"\x02" -> "varint length of more than 64 bits (at offset 9)"
 
 Regex(rb"\n\r?\n"):  b"a\n\r\nb\n\n" -> b"a\n\r\n", b"b\n\n"
 Regex(rb"a{2,3}b"):  b"aaaabaab" -> b"aaaab", b"aab"
@@ -527,6 +528,9 @@ Sequence(LINE, refuse):  b"a\nb" -> "refused: b'a' (at offset 0)"
 # An undecodable part spoils its frame alone.
 Sequence(Msgpack(), Line(last=False)):  b"\xa1\xffa\n\x01b\n"
     -> "bad: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte", (1, "b")
+# The first that is undecodable is told.
+Sequence(Line(), Mapped(LINE, int), LINE):  b"1\n2\n3\n\xff\nx\n4\n"
+    -> ("1", 2, b"3"), "bad: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"
 # An undecodable part on which the next depends breaks the stream.
 HeaderThenBody(Msgpack(), FixedLength):  b"\x01a\xa1\xff"
     -> (1, b"a"),

@@ -33,6 +33,15 @@ def received(connection):
     return b"".join(iter(lambda: connection.recv(1 << 16), b""))
 
 
+def get(admin, page):
+    """Return what a server says about itself at the socket of this path."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(admin))
+        client.sendall(b"GET %b HTTP/1.0\r\n\r\n" % page)
+        return received(client)
+
+
 def echo(connection):
     data = received(connection)
     connection.sendall(data)
@@ -231,19 +240,12 @@ def test_serving_answers_each_frame(framestream, arguments, question, answer):
 def test_a_server_says_where_its_health_is_told_and_is_not_ready_before_it_ends(tmp_path):
     admin = tmp_path / "admin"
     options = ["-f", "line", "--admin", f"unix:{admin}", "--notice", "600"]
-
-    def asked():
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(admin))
-            client.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
-            return received(client)
-
     with start("serve", "tcp://127.0.0.1:0", *options) as server:
         said = [server.stderr.readline() for _ in range(2)]
         assert f"health and metrics at unix:{admin}\n".encode() == said[1]
-        assert asked().endswith(b"\r\n\r\nready\n")
+        assert get(admin, b"/readyz").endswith(b"\r\n\r\nready\n")
         server.send_signal(signal.SIGTERM)
-        while b" 503 " not in (answer := asked()):
+        while b" 503 " not in (answer := get(admin, b"/readyz")):
             pass
         assert answer.endswith(b"not ready: leaving, 0 connections open\n")
         server.send_signal(signal.SIGTERM)
@@ -268,20 +270,13 @@ def test_frames_are_printed_with_the_client_that_a_load_balancer_names(framestre
 def test_connections_that_end_badly_are_told_once_and_counted(tmp_path, workers):
     admin = tmp_path / "admin"
     options = ["-f", "length-prefix:1", "--exec", "false", "--admin", f"unix:{admin}", "--workers", workers]
-    failed = ["peer failures       1", "handler failures    1", "open                0"]
-
-    def page():
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(admin))
-            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            return received(client).decode().splitlines()
-
+    failed = [b"peer failures       1", b"handler failures    1", b"open                0"]
     with start("serve", "tcp://127.0.0.1:0", *options) as server:
         url = listening(server)
         server.stderr.readline()
         for question in (b"\1a", b"\2a"):
             assert b"" == ask(port(url), question)
-        while not {*failed} <= {*page()}:
+        while not {*failed} <= {*get(admin, b"/").splitlines()}:
             time.sleep(0.01)
         server.send_signal(signal.SIGTERM)
         told = server.stderr.read().decode().splitlines()
@@ -515,11 +510,7 @@ def test_a_server_whose_output_is_not_read_lives_and_ends(tmp_path, stream):
         pipe, unchanged = getattr(server, stream), 0
         while unchanged < 5:  # then it is full
             before = waiting(pipe)
-            with socket.socket(socket.AF_UNIX) as client:
-                client.settimeout(10)
-                client.connect(str(admin))
-                client.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
-                assert received(client).endswith(b"alive\n")
+            assert get(admin, b"/livez").endswith(b"alive\n")
             unchanged = unchanged + 1 if waiting(pipe) == before > 1 << 15 else 0
         if stream == "stderr":
             told = re.compile(rb"framestream: \d+ messages could not be printed: nothing read them\n")

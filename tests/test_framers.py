@@ -124,7 +124,7 @@ def test_it_reads_the_same_in_any_chunking(entry: str) -> None:
     condition, data, expected = map(value, (framer, stream, f"[{frames}]"))
     for chunks in chunkings(data, two_way=20):
         assert told(condition, chunks) == expected
-    batch, end = condition.split(Window(b"-" + data, 1))
+    batch, end = condition.split(Window(bytearray(b"-" + data), 1))
     one_by_one, rest = ReadCondition.split(condition, Window(b"-" + data, 1))
     assert (end <= rest, repr(batch)) == (True, repr(one_by_one[: len(batch)]))
 

@@ -50,6 +50,7 @@ from framestream import (
     plugins,
     serve,
 )
+from framestream.net.connections import FIRST_BYTE_TIMEOUT
 
 
 async def only_stream(server):
@@ -440,6 +441,7 @@ async def test_whatever_peers_and_exceptions_say_is_one_printable_line_in_the_lo
     (record,) = warnings_of_ours(caplog)
     assert record.getMessage().startswith(rf"{tmp_path}/\x1b]0;\n\udcff: ")
     assert told in record.getMessage()
+    assert "[]" not in record.getMessage()  # no framer has said it
     assert record.getMessage().isprintable()
     shown = logging.Formatter().format(record)
     assert shown.replace("\n", "").isprintable()
@@ -611,6 +613,16 @@ async def test_draining_hears_out_who_has_just_connected_or_begun_a_frame(begun)
         assert "hello" == await client.read(LINE)
         await client.aclose()
         await draining
+
+
+@pytest.mark.no_waiting
+async def test_draining_waits_a_moment_and_no_longer_for_who_says_nothing():
+    loop = asyncio.get_running_loop()
+    async with await serve(echo, HERE, drain_timeout=600) as server, await connect(server.url):
+        await until(lambda: server.stats.open)
+        began = loop.time()
+        await server.aclose()
+        assert pytest.approx(FIRST_BYTE_TIMEOUT) == loop.time() - began
 
 
 @pytest.mark.parametrize("limit", [None, 80])

@@ -54,15 +54,20 @@ async def test_one_address_of_a_host_is_enough_and_none_is_an_error(monkeypatch)
         await listening("tcp://example.org:0")
     # A port chosen for one address that is taken at another is chosen again, and not for ever.
     resolve_to(monkeypatch, "127.0.0.1", "0.0.0.0")
+    tried, create = set(), socket.create_server
+    monkeypatch.setattr(socket, "create_server", lambda place, **it: tried.add(place[1]) or create(place, **it))
     with pytest.raises(OSError, match=r"cannot listen on tcp://example\.org:0: address already in use"):
         await listening("tcp://example.org:0")
+    assert len(tried) > 2
 
 
 async def test_a_stale_socket_file_is_replaced_and_everything_else_left_alone(tmp_path, monkeypatch):
     url, precious = f"unix:{tmp_path}/socket", tmp_path / "file"
     close_all(await listening(url))
-    sockets = await listening(url)
-    await raised(OSError, listening, url, match=f"cannot listen on {url}: address already in use")
+    sockets = await listening(url, backlog=0)
+    with socket.socket(socket.AF_UNIX) as waiting:  # in the backlog, which is full then
+        waiting.connect(f"{tmp_path}/socket")
+        await raised(OSError, listening, url, match=f"cannot listen on {url}: address already in use")
     close_all(sockets)
     precious.write_text("precious")
     await raised(OSError, listening, f"unix:{precious}", match="address already in use")

@@ -183,6 +183,11 @@ HOSTILE = {
     "future": ("+", "framestream_contract = 7", "contract version 7, this framestream knows 1: upgrade it"),
     "oracle": ("+", "framestream_contract = '1'", "framestream_contract is '1'; it must be a number such as 1"),
     "misspelt": ("framers(", "framer(", "framer; did you mean 'framestream_register_framers'?"),
+    "misnamed": (
+        "+",
+        "@hookimpl\ndef stream_opened(stream): ...",
+        "there is no hook stream_opened; did you mean 'framestream_stream_opened'?",
+    ),
     "unmarked": ("@hookimpl", "", "framestream_register_framers is not marked with @hookimpl"),
     "later": ("(register)", "(register, more)", "has hooks that do not fit: PluginValidationError: Plugin"),
     "async": (
@@ -507,6 +512,8 @@ def test_a_program_registers_a_plugin_of_its_own_which_goes_before_what_is_insta
         assert ("everything",) == added.names
         with pytest.raises(PluginError, match=r"^nothing-at-all implements no hook and is not a framer class$"):
             plugins.register(SimpleNamespace(), "nothing-at-all")
+        with pytest.raises(PluginError, match=r"^5 implements no hook"):
+            plugins.register(SimpleNamespace(name=5))
         with pytest.raises(PluginError, match=r"^cannot be inspected: ZeroDivisionError"):
             plugins.register(type("Odd", (), {"name": property(lambda _: 1 // 0)})())
         assert ("a", "b") == plugins.register(registering("a", "b"), "letters").names

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from framestream import NeedMore, ReadCondition, SpecError, Window
+from framestream import Line, NeedMore, ReadCondition, SpecError, Window
 from framestream.registry.options import Takes, Word, options_of
 from framestream.registry.specs import Setting, Spec, build_framer, parse_spec
 
@@ -48,6 +48,8 @@ class Strict(Whole):
 
     exact: bool
     size: int
+    _: KW_ONLY
+    mode: str
 
 
 @dataclass(frozen=True)
@@ -150,8 +152,8 @@ def test_a_malformed_string_is_refused_with_the_place(text: str, reason: str, po
 # Building and printing
 
 PRINTED = {
-    "strict:exact,5": Strict(True, 5),
-    "strict:no,5": Strict(False, 5),
+    "strict:exact,5,mode=x": Strict(True, 5, mode="x"),
+    "strict:no,5,mode=x": Strict(False, 5, mode="x"),
     "header": Header(),
     "header:size=2,order=little": Header(2, "little"),
     "header:size=0": Header(0),
@@ -236,6 +238,7 @@ def test_a_wrong_option_is_refused_with_what_is_allowed(spec: str, reason: str, 
     with pytest.raises(SpecError, match="^" + re.escape(reason)) as caught:
         build(spec)
     assert position == caught.value.position
+    assert not str(caught.value).endswith("; ")
 
 
 def test_what_a_framer_itself_refuses_names_the_framer() -> None:
@@ -333,7 +336,15 @@ def test_options_are_described_from_their_annotations() -> None:
         ("max", "whole number", "none", "The most. Bytes.", False),
     ]
     assert described(Header)[-1] == ("shared", "text, one or more", "a,b", "", False)
+    assert described(Varied)[2] == ("rest", "bytes, one or more", "", "x", False)
     assert described(Pair)[-1] == ("tail", "framer", "none", "", False)
+
+    @dataclass(frozen=True)
+    class Loud(Line[str]):  # its own module does not know what the options of lines are made of
+        loud: bool = False
+
+    options = {each.key: str(each.takes) for each in options_of(Loud)}
+    assert ("any or lf or crlf", "yes or no") == (options["newline"], options["loud"])
 
     def both(max: int = 1, max_size: int = 2) -> None: ...
 

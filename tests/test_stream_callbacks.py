@@ -11,6 +11,7 @@ from stream_pairs import (
     by_chained_reads,
     by_handler,
     by_iteration,
+    cancelled,
     joined,
     logged,
     once,
@@ -19,7 +20,7 @@ from stream_pairs import (
     until,
 )
 
-from framestream import Exactly, LengthPrefix, Line, StreamClosed
+from framestream import Exactly, LengthPrefix, Line, StreamBusy, StreamClosed
 from framestream.testing import Wire, memory_stream_pair
 from framestream.transport import is_reset
 
@@ -125,6 +126,21 @@ async def test_a_write_that_finds_the_peer_gone_is_no_fault_of_the_callback(whic
         assert [] == logged(caplog)
 
 
+async def test_nor_is_a_write_that_comes_after_the_peer_has_ended_and_what_is_queued_still_leaves(caplog):
+    async with joined("unix") as (client, server):
+        asked = []
+        server.write(bytes(4 << 20), lambda: (asked.append(True), server.write(b"too late")))
+        server.write(bytes(4 << 20))
+        await client.write_eof()
+        await raised(StreamClosed, server.read, Line())
+        assert [] == asked
+        assert 8 << 20 == len(await client.read_until_close())
+        await server.wait_closed()
+        assert [True] == asked
+        assert server.error is None
+        assert [] == logged(caplog)
+
+
 async def send_until_refused(stream):
     while True:
         await stream.write(b"x")
@@ -143,21 +159,22 @@ async def test_what_came_in_one_piece_with_the_end_is_answered_before_the_stream
         assert server.error is None
 
 
-@pytest.mark.parametrize("half_open", [False, True])
-@pytest.mark.parametrize("how", ["await", "callback", "streaming"])
-async def test_whoever_reads_to_the_end_of_a_stream_closes_it(how, half_open):
-    async with joined("unix", half_open=half_open) as (client, server):
+@pytest.mark.parametrize("end", ["closed", "half open", "closed here"])
+@pytest.mark.parametrize("how", [(), ("callback",), ("streaming_callback",), ("streaming_callback", "callback")])
+async def test_whoever_reads_to_the_end_of_a_stream_closes_it(how, end):
+    async with joined("unix", half_open=end == "half open") as (client, server):
         notes, note = called()
         await client.write(b"rest")
-        await client.write_eof()
-        if how == "await":
-            note(await server.read_until_close())
-        else:
-            server.read_until_close(callback=note, **({"streaming_callback": note} if how == "streaming" else {}))
-        await until(lambda: len(notes) == 1 + (how == "streaming"))
+        await server.peek(4)
+        (server if end == "closed here" else client).close()
+        reading = server.read_until_close(**dict.fromkeys(how, note))
+        if reading is not None:
+            note(await reading)
+        expected = [b"rest", b""] if "streaming_callback" in how else [b"rest"]
+        await until(lambda: len(notes) == len(expected))
         await passes()
-        assert [b"rest", b""][: len(notes)] == notes
-        assert server.closed() != half_open
+        assert expected == notes
+        assert server.closed() != (end == "half open")
 
 
 # Streaming
@@ -174,17 +191,6 @@ async def test_nothing_is_received_before_the_callback_has_run():
 
     assert b"" == await server.read_bytes(1000, streaming_callback=on_part)
     assert list(range(10, 1001, 10)) == held
-
-
-@pytest.mark.parametrize("closed_here", [False, True])
-async def test_streaming_to_the_end(closed_here):
-    async with joined("unix") as (client, server):
-        await client.write(b"1234")
-        await server.peek(4)
-        (server if closed_here else client).close()
-        parts, on_part = called()
-        await server.read_until_close(streaming_callback=on_part)
-        assert [b"1234"] == parts
 
 
 @once
@@ -375,7 +381,10 @@ async def test_a_handler_begins_with_what_is_buffered_and_stops_where_it_is_told
         handler.resume()
     assert not server.reading()
     assert "e" == await server.read(Line())
+    reading = await begun(server.read(Line()))
     handler.stop()
+    await raised(StreamBusy, server.read, Line())
+    await cancelled(reading)
 
 
 # Writing

@@ -341,7 +341,8 @@ class Execute(Handler):
             if program.exit_code is None:  # it answers too much, or the time to drain is over
                 with suppress(ProcessLookupError):
                     os.kill(program.pid, _KILL)
-            await program.aclose()
+            program.close()
+            await program.wait_exit()
         stream.sender.check_can_write()
         if program.exit_code:
             raise self._failure(f"ended with exit status {program.exit_code}")

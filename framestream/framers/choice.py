@@ -137,19 +137,16 @@ class FirstOf(Framer[T]):
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return what the first alternative finds that does not refuse the frame."""
         refusals: _Refusals = {}
-        if window.memo:
-            number, memo = window.memo
-            found: Any = None
-        else:
+        found: Any = None
+        number, memo = window.memo or (None, None)
+        if number is None:
             number, found = self._choose(window, refusals)
-            memo = None
-            if number is None:
-                return NeedMore()
+        if number is None:
+            return NeedMore()
         chosen = self.alternatives[number]
         inner = Window(window.data, window.start, window.resume, memo, window.eof, window.taken)
         try:
-            if found is None:
-                found = chosen.find(inner)
+            found = found or chosen.find(inner)
         except FramingError as error:
             if number == 0 or number < len(self.alternatives) - 1 or window.taken:
                 raise
@@ -223,15 +220,14 @@ class FirstOf(Framer[T]):
 
     def _refusal(self, start: int, refusals: _Refusals, last: FramingError) -> FramingError:
         """Combine all refusals into one error, placed where the alternative that got furthest gave up."""
-        *others, final = self.alternatives
-        reasons, furthest = [], max(start, last.position or 0)
-        for number, each in enumerate(others):
+        told = [
             # Those that were not asked are guards.
-            reason, position = refusals.get(number) or (each._refusal, start)  # type: ignore[attr-defined]
-            reasons.append(f"{each}: {reason}")
-            furthest = max(furthest, position)
-        told = "; ".join([*reasons, f"{final}: {last.reason}"])
-        return FramingError(f"no alternative fits ({told})", position=furthest)
+            refusals.get(number) or (each._refusal, start)  # type: ignore[attr-defined]
+            for number, each in enumerate(self.alternatives[:-1])
+        ]
+        told.append((last.reason, last.position or 0))
+        reasons = "; ".join(f"{each}: {reason}" for each, (reason, _) in zip(self.alternatives, told, strict=True))
+        return FramingError(f"no alternative fits ({reasons})", position=max(start, *(place for _, place in told)))
 
     def decode(self, payload: bytes) -> T:
         """Refuse a truncated frame: what decodes a frame is known only when all of it is found."""

@@ -32,11 +32,10 @@ MAX_DEPTH: Final = 1024
 _UNPROVEN_ELEMENTS: Final = 1 << 19
 _UNPROVEN_ARRAY: Final = _UNPROVEN_ELEMENTS // MAX_DEPTH
 
-# `Unpacker.tell` gives the end of an object only until the next one is begun. Asking once per group of
-# objects, instead of once per object, makes a batch as fast as a bare Unpacker (in_process.py, objects); the
-# last group is walked again.
-_MOST_IN_GROUP: Final = 256
-_GROUP_SIZE: Final = 4096
+# `Unpacker.tell` gives the end of an object only until the next one is begun, and to ask after each would cost
+# a tenth. So the data is fed by halves of what is left, and it is asked once after each ("msgpack" in
+# benchmarks/): the objects since then, a few that end in the last piece, are walked again.
+_LAST_PIECE: Final = 512
 
 _READING: Final = ("raw", "use_list", "strict_map_key", "timestamp", "object_hook", "ext_hook", "max_map_len")
 _WRITING: Final = ("datetime", "default")
@@ -92,7 +91,7 @@ class Msgpack(Framer[Any], metaclass=Interned):
         check_count("max_size", self.max_size, optional=True)
         self.__dict__.update(_reading=self._chosen(_READING), _writing=self._chosen(_WRITING))
         try:
-            self._unpacker(b"", _UNPROVEN_ARRAY)
+            self._unpacker(_UNPROVEN_ARRAY, _LOOKS[0])
             msgpack.Packer(**self._writing)
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"msgpack refuses these options: {error}") from error
@@ -142,7 +141,8 @@ class Msgpack(Framer[Any], metaclass=Interned):
 
     def _look(self, data: bytes | bytearray, start: int) -> ValueSpan | None:
         for size in _LOOKS:
-            unpacker = self._unpacker(data[start : start + size], _UNPROVEN_ARRAY)
+            unpacker = self._unpacker(_UNPROVEN_ARRAY, size)
+            unpacker.feed(data[start : start + size])
             try:
                 value = unpacker.unpack()
             except msgpack.OutOfData:
@@ -159,26 +159,26 @@ class Msgpack(Framer[Any], metaclass=Interned):
         self, data: bytes | bytearray, start: int, stop: int, frames: list[Any], longest: int
     ) -> tuple[int, bool]:
         """Append the Unpacker's objects; return where the rest begins and whether it refused."""
-        unpacker = self._unpacker(memoryview(data)[start:stop], longest)
-        end, known, group, refused = start, len(frames), 1, False
+        unpacker = self._unpacker(longest, stop - start)
+        view, fed, end, known, refused = memoryview(data), start, start, len(frames), False
         try:
-            while True:
-                frames.extend(islice(unpacker, group))
-                if len(frames) < known + group:
-                    break
-                known += group
-                group_start, end = end, start + unpacker.tell()
-                group = min(1 + _GROUP_SIZE * group // (end - group_start), _MOST_IN_GROUP)
+            while fed < stop:
+                rest = stop - fed
+                piece = rest // 2 if rest > _LAST_PIECE else rest
+                unpacker.feed(view[fed : fed + piece])
+                fed += piece
+                for one in islice(unpacker, 1):
+                    frames.append(one)
+                    end, known = start + unpacker.tell(), len(frames)
+                frames.extend(unpacker)
         except Exception:  # noqa: BLE001 - hooks may raise anything; `find` and `decode` raise it in its place
             refused = True
         return _end_of(data, end, stop, len(frames) - known), refused
 
-    def _unpacker(self, data: bytes | bytearray | memoryview, longest: int) -> Any:
-        """Return an Unpacker of this data that refuses arrays declared longer than `longest` elements."""
+    def _unpacker(self, longest: int, size: int) -> Any:
+        """Return an Unpacker for so many bytes that refuses arrays declared longer than `longest` elements."""
         # Without a read_size each Unpacker begins with a buffer of 1 MiB.
-        unpacker = msgpack.Unpacker(max_array_len=longest, max_buffer_size=0, read_size=_LOOKS[0], **self._reading)
-        unpacker.feed(data)
-        return unpacker
+        return msgpack.Unpacker(max_array_len=longest, max_buffer_size=0, read_size=size, **self._reading)
 
     def _take_one(self, data: bytes | bytearray, start: int, frames: list[Any]) -> int:
         """Append the one object at `start`, if it is complete and good, and return where it ends."""

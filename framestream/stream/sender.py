@@ -26,11 +26,12 @@ from collections import deque
 from collections.abc import Sequence
 from enum import Enum
 from functools import partial
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from framestream.errors import BufferFull, StreamClosed, StreamTimeout, counted
+from framestream.transport.base import MOST_BUFFERS
 
 if TYPE_CHECKING:
     import asyncio
@@ -47,13 +48,13 @@ Tell: TypeAlias = "Callable[[StreamClosed | None], object]"
 _MOST_TO_COALESCE: Final = 1 << 16
 # The most to offer in one call. A kernel rarely takes more, and with TLS each byte offered is encrypted.
 _MOST_TO_OFFER: Final = 1 << 20
-_MOST_BUFFERS: Final = 512
 # How often one wake-up sends before other tasks get a turn.
 _SENDS_IN_A_ROW: Final = 16
 _NEVER: Final = 1 << 62
 _ONE: Final = (bytes, bytearray, memoryview, array, str)
 # Numbers of waits, so that those for one position are told in their order.
 _numbers: Final = count()
+_FEW_WAITERS: Final = 64
 
 
 class State(Enum):
@@ -81,8 +82,8 @@ class Sender:
 
     # fmt: off
     __slots__ = (
-        "_at_end_of_pass", "_barrier", "_eof_due", "_max_size", "_queue", "_receiver", "_refusal", "_stream",
-        "_timeout", "_timer", "_waiters", "error", "high_water", "low_water", "size", "state", "written",
+        "_at_end_of_pass", "_barrier", "_eof_due", "_max_size", "_most_waiters", "_queue", "_receiver", "_refusal",
+        "_stream", "_timeout", "_timer", "_waiters", "error", "high_water", "low_water", "size", "state", "written",
     )
     # fmt: on
 
@@ -104,6 +105,7 @@ class Sender:
         self._at_end_of_pass = False  # `end_pass` will be called
         self._eof_due: bool | None = None  # whether the end has still to be sent; None: it was not asked for
         self._waiters: list[list[Any]] | None = None  # a heap: position, number, and a Tell, or None if given up
+        self._most_waiters = _FEW_WAITERS
 
     @property
     def sent(self) -> int:
@@ -134,7 +136,7 @@ class Sender:
         if self._refusal is not None:
             self.check_can_write()
         if self._max_size is not None and self.size + size > self._max_size:
-            self._send()  # a burst in one pass must not fill the buffer for a peer that reads
+            self.send_queued()  # a burst in one pass must not fill the buffer for a peer that reads
             self.check_can_write()
             if self.size + size > self._max_size:
                 raise BufferFull("write buffer is full", size=self.size + size, limit=self._max_size)
@@ -163,7 +165,7 @@ class Sender:
             return True
         self._append(chunks, size)
         self._advance(taken)
-        self._send()
+        self.send_queued()
         return False
 
     def _write_later(self, chunks: Sequence[Buffer], size: int) -> bool:
@@ -173,7 +175,7 @@ class Sender:
                 self.state = SPENT
                 self._call_at_end_of_pass()
                 if self.size > _MOST_TO_COALESCE:
-                    self._send()
+                    self.send_queued()
         return not self.size and self.state is not CLOSED
 
     def _append(self, chunks: Sequence[Buffer], size: int) -> None:
@@ -194,15 +196,15 @@ class Sender:
         if self.state is SPENT:
             self.state = READY
             if self.size:
-                self._send()
+                self.send_queued()
 
     @property
     def _ready(self) -> int:
         """Queued bytes before the barrier."""
         return self.size if self._barrier is None else self._barrier - self.sent
 
-    def _send(self) -> None:
-        """Send what the transport takes; if bytes stay, watch for it to take more."""
+    def send_queued(self) -> None:
+        """Send what the transport takes; if bytes stay, watch for it to take more, and be called again."""
         ends = self._eof_due and self._barrier is None
         try:
             for _ in range(_SENDS_IN_A_ROW):
@@ -230,7 +232,7 @@ class Sender:
         for chunk in queue:
             offered.append(memoryview(chunk)[:room] if len(chunk) > room else chunk)
             room -= len(chunk)
-            if room <= 0 or len(offered) == _MOST_BUFFERS:
+            if room <= 0 or len(offered) == MOST_BUFFERS:
                 break
         size = sum(map(len, offered))
         try:
@@ -262,20 +264,14 @@ class Sender:
             if self._timer is not None:
                 self._timer.cancel()
 
-    def resume_writing(self) -> None:
-        """Send more: the transport takes data again."""
-        if self.state is BLOCKED:
-            self._send()
-
     def hold(self) -> None:
         """Let what is queued leave, and nothing written from now on before `let_go`."""
         self._barrier = self.written
 
     def let_go(self) -> None:
-        """Send what was written since `hold`, unless the stream is closed by now."""
+        """Send what was written since `hold`."""
         self._barrier = None
-        if self.state is not CLOSED:
-            self._send()
+        self.send_queued()
 
     # Waiting
 
@@ -311,7 +307,7 @@ class Sender:
             StreamClosed: they never will.
         """
         if self.state is not BLOCKED:
-            self._send()
+            self.send_queued()
         if self._is_out(position):
             return
         if not self.pending:
@@ -322,12 +318,16 @@ class Sender:
             await waiter
         except CancelledError:
             entry[2] = None
-            self._wake()
             raise
 
     def _add_waiter(self, position: int, tell: Tell) -> list[Any]:
         if self._waiters is None:
             self._waiters = []
+        elif len(self._waiters) >= self._most_waiters:
+            # With a peer that takes nothing, waits that were given up must not pile up.
+            self._waiters = [entry for entry in self._waiters if entry[2] is not None]
+            heapify(self._waiters)
+            self._most_waiters = max(_FEW_WAITERS, 2 * len(self._waiters))
         entry = [position, next(_numbers), tell]
         heappush(self._waiters, entry)
         return entry
@@ -336,8 +336,7 @@ class Sender:
         return self.sent >= position and not self._eof_due
 
     def _wake(self) -> None:
-        # With a peer that takes nothing, waits that were given up must not pile up.
-        while self._waiters and (self._waiters[0][2] is None or self._is_out(self._waiters[0][0])):
+        while self._waiters and self._is_out(self._waiters[0][0]):
             _, _, tell = heappop(self._waiters)
             if tell is not None:
                 tell(None)
@@ -353,8 +352,7 @@ class Sender:
         if self._eof_due is None:
             self.refuse("this half of the stream is ended: nothing can be written after its end")
             self._eof_due = True
-            if self.state is not BLOCKED:
-                self._send()
+            self.send_queued()
 
     def fail(self, error: BaseException) -> None:
         """Close for this error: pending and later writes raise it."""
@@ -364,8 +362,7 @@ class Sender:
     def close(self) -> None:
         """Discard the queue, and tell the waiters."""
         self._wake()
-        if self.state is BLOCKED:
-            self._watch(False)
+        self._watch(False)
         self.state = CLOSED
         self.refuse("stream is closed")
         self._eof_due = False
