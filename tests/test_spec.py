@@ -129,6 +129,7 @@ def test_between_parentheses_a_bare_name_after_a_comma_is_the_next_framer() -> N
     [
         ("", "expected the name of a framer (ASCII) at the end", 0),
         ("1a", "expected the name of a framer", 0),
+        ("(a)", "expected the name of a framer", 0),
         ("a:", "expected a value at the end", 2),
         ("a:k=", "expected a value", 4),
         ("a b", "unexpected 'b'", 2),
