@@ -256,6 +256,7 @@ async def test_options_that_mean_nothing_are_refused_before_anybody_listens_or_i
         (behind(trusted="10.0.0.0/8"), TypeError, "it must be a list of networks"),
         (behind(trusted=5), TypeError, "it must be a list of networks"),
         (behind(trusted=["10.0.0.1/8"]), ValueError, "10.0.0.1/8 has host bits set"),
+        (behind(trusted=[5]), ValueError, "'5' does not appear to be an IPv4 or"),
         (behind(trusted=["balancer"]), ValueError, "'balancer' does not appear to be an IPv4 or"),
         (behind("off"), ValueError, 'pass proxy_protocol="auto" as well'),
         (connect("tcp://127.0.0.1:1", proxy_header=CLIENT), EncodeError, "it must be a ProxyHeader"),

@@ -441,6 +441,7 @@ async def test_whatever_peers_and_exceptions_say_is_one_printable_line_in_the_lo
     (record,) = warnings_of_ours(caplog)
     assert record.getMessage().startswith(rf"{tmp_path}/\x1b]0;\n\udcff: ")
     assert told in record.getMessage()
+    assert "[]" not in record.getMessage()  # no framer has said it
     assert record.getMessage().isprintable()
     shown = logging.Formatter().format(record)
     assert shown.replace("\n", "").isprintable()

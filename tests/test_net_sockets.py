@@ -64,8 +64,10 @@ async def test_one_address_of_a_host_is_enough_and_none_is_an_error(monkeypatch)
 async def test_a_stale_socket_file_is_replaced_and_everything_else_left_alone(tmp_path, monkeypatch):
     url, precious = f"unix:{tmp_path}/socket", tmp_path / "file"
     close_all(await listening(url))
-    sockets = await listening(url)
-    await raised(OSError, listening, url, match=f"cannot listen on {url}: address already in use")
+    sockets = await listening(url, backlog=0)
+    with socket.socket(socket.AF_UNIX) as waiting:  # in the backlog, which is full then
+        waiting.connect(f"{tmp_path}/socket")
+        await raised(OSError, listening, url, match=f"cannot listen on {url}: address already in use")
     close_all(sockets)
     precious.write_text("precious")
     await raised(OSError, listening, f"unix:{precious}", match="address already in use")

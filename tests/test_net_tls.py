@@ -16,7 +16,7 @@ from framestream.net.sockets import default_client_tls
 
 async def test_a_protocol_is_agreed_on_and_frames_pass():
     files = certificates()
-    async with await serve(echo, TLS_HERE, tls=files.server(alpn=("chat/2", "chat/1"))) as server:
+    async with await serve(echo, TLS_HERE, tls=lambda: files.server(alpn=("chat/2", "chat/1"))) as server:
         async with await connect(server.url, tls=files.client(alpn=["chat/1"])) as stream:
             assert "hello" == await exchange(stream)
             assert stream.transport.tls.version() in ("TLSv1.2", "TLSv1.3")

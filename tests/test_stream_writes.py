@@ -365,16 +365,11 @@ class Compared(int):
     """A position that counts how often it is compared."""
 
     count = 0
+    __hash__ = int.__hash__
 
-    def __lt__(self, other):
-        Compared.count += 1
-        return int.__lt__(self, other)
-
-    def __eq__(self, other):
+    def __eq__(self, other):  # so do lists, before anything else
         Compared.count += 1
         return int.__eq__(self, other)
-
-    __hash__ = int.__hash__
 
 
 @once

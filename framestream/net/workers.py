@@ -200,7 +200,7 @@ class Worker:
     @property
     def accepts(self) -> bool:
         """True while it accepts connections and needs no successor."""
-        return self.ready.done() and self.ready.result() and not self.leaving.is_set()
+        return self.ready.done() and not self.leaving.is_set()  # which is set before it is done with False
 
     @property
     def fate(self) -> str:

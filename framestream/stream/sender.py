@@ -31,6 +31,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from framestream.errors import BufferFull, StreamClosed, StreamTimeout, counted
+from framestream.transport.base import MOST_BUFFERS
 
 if TYPE_CHECKING:
     import asyncio
@@ -47,7 +48,6 @@ Tell: TypeAlias = "Callable[[StreamClosed | None], object]"
 _MOST_TO_COALESCE: Final = 1 << 16
 # The most to offer in one call. A kernel rarely takes more, and with TLS each byte offered is encrypted.
 _MOST_TO_OFFER: Final = 1 << 20
-_MOST_BUFFERS: Final = 512
 # How often one wake-up sends before other tasks get a turn.
 _SENDS_IN_A_ROW: Final = 16
 _NEVER: Final = 1 << 62
@@ -230,7 +230,7 @@ class Sender:
         for chunk in queue:
             offered.append(memoryview(chunk)[:room] if len(chunk) > room else chunk)
             room -= len(chunk)
-            if room <= 0 or len(offered) == _MOST_BUFFERS:
+            if room <= 0 or len(offered) == MOST_BUFFERS:
                 break
         size = sum(map(len, offered))
         try:

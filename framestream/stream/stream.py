@@ -594,18 +594,14 @@ class IOStream(Generic[F]):
             truncation_is_end=truncation_is_end,
         )
         sender.check_can_write()
-        # A client's handshake begins with this record, and no text begins so (RFC 8446, section 5.1).
-        # It may have arrived already: the client has had our consent for a while.
         decoder = receiver.decoder
-        if leftover == "refuse" and not (server_side and decoder.peek(2) == b"\x16\x03"):
-            try:
-                self._refuse_leftover("the TLS handshake")
-            except FramingError as error:
-                self.close(error)
-                raise
         claim = _Handshake(self, REST)
         receiver.claim(claim, None)
         try:
+            # A client's handshake begins with this record, and no text begins so (RFC 8446, section 5.1).
+            # It may have arrived already: the client has had our consent for a while.
+            if leftover == "refuse" and not (server_side and decoder.peek(2) == b"\x16\x03"):
+                self._refuse_leftover("the TLS handshake")
             # From here on no other write may leave before the handshake is done.
             sender.hold()
             async with within(timeout, "TLS handshake not done"):

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 Buffer: TypeAlias = "bytes | memoryview"
 
+# The kernel refuses more buffers than this in one call (IOV_MAX is 1024 on Linux).
+MOST_BUFFERS: Final = 512
+
 _RESETS: Final = (errno.ETIMEDOUT, errno.ENOTCONN)  # besides those that Python calls a ConnectionError
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from weakref import finalize
 
 from framestream.errors import printable
-from framestream.transport.base import Buffer, PolledTransport
+from framestream.transport.base import MOST_BUFFERS, Buffer, PolledTransport
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 Kind: TypeAlias = Literal["reader", "writer"]
 Socket: TypeAlias = socket.socket
-
-# The kernel refuses more buffers than this in one call (IOV_MAX is 1024 on Linux).
-MOST_BUFFERS: Final = 512
 
 # Bytes from a peer that keeps sending are discarded up to this.
 _MOST_TO_DISCARD: Final = 1 << 22
