@@ -676,13 +676,14 @@ class FrameDecoder:
         ahead: frames of that condition that were cut ahead, the next one last. While it is not empty,
             ``decoder.ahead.pop()`` does the same as ``next_frame(decoder.condition)`` without a call. Look
             the list up each time: each batch is a new list.
+        last_size: bytes of the frame delivered last, header and delimiter included; in a batch, the average.
     """
 
     # fmt: off
     __slots__ = (
         "__weakref__", "_bad", "_batch", "_buffer", "_cut", "_discarded", "_eof", "_error",
-        "_finished", "_first", "_frame", "_high_water", "_other", "_oversized", "_quota", "_ripe", "_size", "_start",
-        "ahead", "condition", "max_frame_size", "on_discard", "on_oversize",
+        "_finished", "_first", "_frame", "_high_water", "_other", "_oversized", "_quota", "_ripe", "_start",
+        "ahead", "condition", "last_size", "max_frame_size", "on_discard", "on_oversize",
         "on_payload_error",
     )
     # fmt: on
@@ -715,7 +716,7 @@ class FrameDecoder:
         self._error: Exception | None = None  # raised by every call if the frame is BROKEN
         self._cut = 0  # frames delivered, bad, or cut ahead
         self._start = 0  # offset of the frame delivered last, if it was not part of a batch
-        self._size = 0  # bytes it took, header and delimiter included; or those of a batch, on average
+        self.last_size = 0
         self._ripe = _RUN  # when `_cut` is as much, enough frames of one kind came in a row to look ahead
         self._quota = _FIRST_QUOTA
         self._oversized = self._discarded = self._bad = self._high_water = 0  # see `stats`
@@ -795,7 +796,7 @@ class FrameDecoder:
         if buffer.place is not None:
             done = buffer.fill(view)  # mypyc would call it twice inside the brackets
             view = view[done:]
-        stays = self._size >= _WORTH_BORROWING <= len(view) and (self._frame.state is KNOWN or not buffer.size)
+        stays = self.last_size >= _WORTH_BORROWING <= len(view) and (self._frame.state is KNOWN or not buffer.size)
         if stays:
             buffer.borrow(view)
         elif self.ahead or not buffer.extend(view):
@@ -974,7 +975,7 @@ class FrameDecoder:
             else:
                 buffer.grow(1)
                 return self._whole_frame(condition, limit)
-        if have >= 2 * self._size and self._cut >= self._ripe and self._look_ahead(condition, limit):
+        if have >= 2 * self.last_size and self._cut >= self._ripe and self._look_ahead(condition, limit):
             return self.ahead.pop()
         window = current.window
         window.data = head
@@ -1000,7 +1001,7 @@ class FrameDecoder:
                         current.begin(condition, found)
                         raise self._undecodable(condition, error, payload, first - start)
                     # Here, each call would cost a tenth of a small frame.
-                    self._start, self._size, self._batch = buffer.base + start, size, None
+                    self._start, self.last_size, self._batch = buffer.base + start, size, None
                     self._cut += 1
                     if size <= have:
                         buffer.pos = end
@@ -1132,10 +1133,10 @@ class FrameDecoder:
         frame, buffer = self._frame, self._buffer
         start = buffer.offset - frame.consumed
         if frame.state is TRUNCATING:
-            self._size = frame.kept_end - start
+            self.last_size = frame.kept_end - start
             frame.state, frame.kept = SKIPPING, _NOTHING
         else:
-            self._size = frame.consumed + buffer.drop(frame.end)
+            self.last_size = frame.consumed + buffer.drop(frame.end)
             frame.reset()
             self._note_end(frame.condition)
         self._start, self._batch = start, None
@@ -1192,7 +1193,7 @@ class FrameDecoder:
     def _look_ahead(self, condition: ReadCondition[Any], limit: int) -> bool:
         """Cut frames ahead from the head if that pays; return whether there are any."""
         self._frame.tire(_RUN)  # so many came one by one before
-        size = self._size
+        size = self.last_size
         quota = min(max(self._quota, 2 * _FEWEST * size), limit, _PATIENCE * max(size, 1))
         if _FEWEST * size > quota:
             return False
@@ -1236,7 +1237,7 @@ class FrameDecoder:
         self._cut += len(frames)
         frame.patience -= len(frames)
         self._quota = max(self._quota, min(2 * most, _MOST_AHEAD))
-        self._size = (end - start) // len(frames)
+        self.last_size = (end - start) // len(frames)
         buffer.advance(end - start)
         return frames
 
@@ -1254,7 +1255,7 @@ class FrameDecoder:
         self.ahead = _NOTHING
         self._batch = None
         self._start = batch.base + batch.start
-        self._size = batch.at - batch.start
+        self.last_size = batch.at - batch.start
         self._ripe = self._cut + _RUN
         self._quota = _FIRST_QUOTA
 
@@ -1349,7 +1350,7 @@ class FrameDecoder:
         last frame; that of a truncated frame ends with the part kept. Before the first frame it is (0, 0).
         """
         if self._batch is None:
-            return self._start, self._start + self._size
+            return self._start, self._start + self.last_size
         batch = self._follow()
         return batch.base + batch.start, batch.base + batch.at
 

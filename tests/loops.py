@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import sys
 
 asyncio.constants.DEBUG_STACK_DEPTH = 1  # of what each handle keeps in debug mode; uvloop copies it
 
@@ -13,11 +14,22 @@ except ImportError:
     uvloop = None
 
 
+def _only_for_asyncio(name):
+    def method(self, *arguments):
+        if not sys._getframe(1).f_globals["__name__"].startswith("asyncio."):
+            raise NotImplementedError
+        return getattr(asyncio.SelectorEventLoop, name)(self, *arguments)
+
+    return method
+
+
 class LoopWithoutPolling(asyncio.SelectorEventLoop):
     """A loop that cannot be asked to watch a descriptor, as Windows' Proactor cannot; asyncio itself may."""
 
-    add_reader = asyncio.AbstractEventLoop.add_reader
-    add_writer = asyncio.AbstractEventLoop.add_writer
+    add_reader = _only_for_asyncio("add_reader")
+    remove_reader = _only_for_asyncio("remove_reader")
+    add_writer = _only_for_asyncio("add_writer")
+    remove_writer = _only_for_asyncio("remove_writer")
 
 
 class LoopWithoutWaiting(asyncio.SelectorEventLoop):

@@ -295,10 +295,6 @@ def test_a_split_is_walked_again_only_until_both_chains_meet(frames, guess, walk
     assert stitched.walked_twice == walked
 
 
-def test_a_file_that_begins_with_padding_is_not_walked_twice():
-    assert stitch(divide(InMemory(b"  a,b."), Closed(), 100)).walked_twice == 0
-
-
 def test_each_file_begins_anew(tmp_path):
     contents = {"one": b"\1a\1b\1", "two": b"\1c" * 100}
     for name, content in contents.items():
@@ -555,6 +551,32 @@ def test_of_two_that_write_a_file_at_once_the_last_one_to_finish_gives_all_of_it
     assert seen == [b"other"]
     assert list(Archive(path, framer)) == [bytes(300_000), b"mine"]
     assert sorted(os.listdir(path.parent)) == ["file", "file.fsindex"]
+
+
+def test_a_file_that_another_has_replaced_gets_no_index_of_ours(path, monkeypatch):
+    def replaced(unfinished, name, replace=os.replace):
+        replace(unfinished, name)
+        path.write_bytes(b"\0\5other")
+
+    monkeypatch.setattr(os, "replace", replaced)
+    refused(ArchiveError, write, path, [b"one"], PREFIX, match="file: another program has written it meanwhile")
+    assert os.listdir(path.parent) == ["file"]
+
+
+class UpToTheNext(Framer[bytes]):
+    """Frames that end where the next one begins."""
+
+    def find(self, window):
+        stop = window.data.find(b">", window.start + 1)
+        return NeedMore() if stop < 0 else (window.start + 1, stop, stop)
+
+    def encode(self, frame):
+        return b">" + frame
+
+
+def test_the_first_frame_of_a_file_need_not_be_whole_without_the_next(path):
+    assert append(path, [b"one", b"two"], UpToTheNext()) == 2
+    refused(IncompleteFrame, append, path, [b"three"], UpToTheNext())
 
 
 @pytest.mark.parametrize("action", [write, append])
@@ -1134,9 +1156,11 @@ class Marked(ReadCondition[bytes]):
         return window.start, window.start + 50, window.start + 50
 
 
-def test_no_frame_begins_where_a_framer_refuses_the_bytes():
-    data = (b"<" + bytes(49)) * 10_000
-    assert stitch(divide(InMemory(data), Marked(), 70_001)).walked_twice == 0
+@pytest.mark.parametrize(
+    ("framer", "data", "size"), [(Closed(), b"  a,b.", 100), (Marked(), (b"<" + bytes(49)) * 10_000, 70_001)]
+)
+def test_neither_padding_nor_what_a_framer_refuses_misleads_a_guess(framer, data, size):
+    assert stitch(divide(InMemory(data), framer, size)).walked_twice == 0
 
 
 # Mistakes

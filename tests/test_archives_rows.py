@@ -6,6 +6,7 @@ import json
 import logging
 import pickle
 from functools import partial
+from types import MappingProxyType
 
 import msgpack
 import pytest
@@ -33,7 +34,9 @@ def lines(*frames):
 
 def test_a_mapping_is_a_row_and_another_frame_gets_its_place():
     assert [{"a": 1, "b": None}] == list(rows(whole(packed({"a": 1, "b": None}), Msgpack())))
-    assert [{"1": 2, "k": 3}] == list(rows(whole(b".\n", Mapped(Line(), lambda _: {1: 2, b"k": 3}))))
+    for mapping, row in (({1: 2, b"k": 3}, {"1": 2, "k": 3}), (MappingProxyType({"a": 1}), {"a": 1})):
+        [got] = rows(whole(b".\n", Mapped(Line(), lambda _, mapping=mapping: mapping)))
+        assert (dict, row) == (type(got), got)
     expected = [{"offset": 0, "size": 3, "frame": "ab"}, {"offset": 3, "size": 2, "frame": "c"}]
     assert expected == list(rows(whole(b"ab\nc\n", Line())))
 

@@ -137,7 +137,16 @@ class Abrupt(Blocking):
         self.close()
 
 
+class Lax(Blocking):
+    """Ends its half of a stream that is closed."""
+
+    def send_eof(self):
+        with suppress(StreamClosed):
+            super().send_eof()
+
+
 FAULTS = {
+    Lax: {"a_closed_stream_takes_nothing"},
     Abrupt: {"frames_sent_at_once_leave_whole"},
     Forgetful: {"chunks_and_giving_up_change_no_frame"},
     Silent: {"an_error_costs_no_other_frame", "a_reset_is_no_end", "a_closed_stream_takes_nothing"},

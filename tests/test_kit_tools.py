@@ -165,6 +165,8 @@ def test_parts_are_payloads_with_the_place_where_the_next_frame_begins() -> None
 def test_a_frame_of_no_bytes_is_read_once() -> None:
     assert transcript(Exactly(0), [b"abc"]).events == [Event("frame", b"", 0), Event("end")]
     assert transcript(UntilClose(), []).events == [Event("frame", b"", 0), Event("end")]
+    may_be_empty = faulty.faulty("MayBeEmpty", can_be_empty=True)()
+    assert [event.value for event in transcript(may_be_empty, [b"a\r\nb\r\n"]).events[:2]] == [b"a", b"b"]
 
 
 def test_a_way_to_read_that_does_not_exist_is_refused() -> None:

@@ -342,7 +342,8 @@ async def test_close_sends_what_only_waited_for_the_end_of_the_pass(kind):
 
 
 @once
-async def test_waits_that_were_given_up_are_forgotten_although_the_peer_takes_nothing():
+@pytest.mark.parametrize("others", [0, 3])
+async def test_waits_that_were_given_up_are_forgotten_although_the_peer_takes_nothing(others):
     client, _ = memory_stream_pair(Wire(capacity=10))
     loop, waits = asyncio.get_running_loop(), weakref.WeakSet()
     create_future = loop.create_future
@@ -353,12 +354,15 @@ async def test_waits_that_were_given_up_are_forgotten_although_the_peer_takes_no
         return future
 
     client.write(bytes(100_000))
+    waiting = [await begun(client.drain()) for _ in range(others)]
     with patch.object(loop, "create_future", noted_future):
         for _ in range(300):
             await cancelled(await begun(client.drain()))
     assert len(waits) < 200
     assert len(client.sender._waiters) < 200
     client.close()
+    for wait in waiting:
+        await raised(StreamClosed, wait)
 
 
 class Compared(int):

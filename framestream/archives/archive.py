@@ -222,10 +222,12 @@ def write(
         name = url if part_size is None else _numbered(url, len(names))
         marks = Marks()
         with whole_file(name, options) as put:
-            count = _write_some(put, following, marks, most=part_size)
+            size, count = _write_some(put, following, marks, most=part_size)
         names.append(name)
         if index:
             source = open_source(name, options)
+            if source.size != size:
+                raise ArchiveError("another program has written it meanwhile; it has no index", url=source.url)
             Index.of(source, writer, count, marks).save(source)
         if (piece := next(pieces, None)) is None:
             return names
@@ -271,7 +273,7 @@ def append(path: Url, frames: Iterable[Any], framer: Framer[Any] | str, *, index
             return 0
         _check_border(source, writer, marks, piece)
         with grown_file(source, file) as write:
-            total = _write_some(write, chain((piece,), pieces), marks, source.size, count)
+            _, total = _write_some(write, chain((piece,), pieces), marks, source.size, count)
         if index:
             source = LocalFile.of(path)
             Index.of(source, writer, total, marks).save(source)
@@ -366,8 +368,8 @@ def _encoded(framer: Framer[Any], frames: Iterable[Any]) -> Iterator[bytes]:
 
 def _write_some(
     write: Write, pieces: Iterable[bytes], marks: Marks, size: int = 0, count: int = 0, *, most: int | None = None
-) -> int:
-    """Write frames after `count` others in `size` bytes, up to `most` bytes; add marks, return the new count."""
+) -> tuple[int, int]:
+    """Write frames after `count` others in `size` bytes, up to `most` bytes; add marks, return both numbers."""
     waiting: list[bytes] = []
     written = size
     for piece in pieces:
@@ -382,7 +384,7 @@ def _write_some(
         if most is not None and size >= most:
             break
     write(b"".join(waiting))
-    return count
+    return size, count
 
 
 def _numbered(url: str, number: int) -> str:

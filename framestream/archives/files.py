@@ -292,10 +292,8 @@ class Compressed(Source):
         if start >= end:
             return
         for _, data in decompressed(self.file.chunks(from_place), self.kind, self.url, from_place):
-            piece = data[max(start - at, 0) : end - at]
+            yield data[max(start - at, 0) : end - at]
             at += len(data)
-            if piece:
-                yield piece
             if at > end or at == end < self.size:
                 break
         if at < end or at > end == self.size:

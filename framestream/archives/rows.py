@@ -143,7 +143,7 @@ def _row(record: Record, on_error: OnError) -> Row:
     if not (is_dict or isinstance(row, Mapping)):
         row = {"offset": record.offset, "size": record.size, "frame": row}
     elif not (is_dict and _TEXT.issuperset(map(type, row))):
-        names = [key if isinstance(key, str) else _text(key) for key in row]
+        names = [_text(key) for key in row]
         row = dict(zip(names, row.values(), strict=True))
         if len(row) < len(names):
             raise ValueError(f"two of its fields are called {max(names, key=names.count)!r}")

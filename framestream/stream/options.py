@@ -47,7 +47,7 @@ class StreamOptions(TypedDict, total=False):
         max_buffer_size: the most to buffer for one read, header and delimiter included; a read that needs
             more closes the stream.
         read_chunk_size: the most to receive at a time, unless a large frame is received in its final place;
-            at most 256 KiB, and 64 KiB while little arrives.
+            at most 512 KiB, and 64 KiB while little arrives.
         write_high_water: above this many queued bytes `send` and `drain` wait...
         write_low_water: ...until no more than these are left; at most `write_high_water`.
         max_write_buffer_size: a write that would queue more than this raises `BufferFull`.
@@ -66,7 +66,7 @@ class StreamOptions(TypedDict, total=False):
     on_discard: Annotated[Callable[[FrameTooLarge], object] | None, _no_function]
     on_payload_error: Annotated[Callable[[PayloadError], object] | None, _no_function]
     max_buffer_size: Annotated[int, Option(100 << 20, _room)]
-    read_chunk_size: Annotated[int, Option(1 << 18, _room)]
+    read_chunk_size: Annotated[int, Option(1 << 19, _room)]
     write_high_water: Annotated[int, Option(1 << 16, _size)]
     write_low_water: Annotated[int, Option(1 << 14, _size)]
     max_write_buffer_size: Annotated[int | None, Option(None, partial(_size, optional=True))]

@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Sequence
 from enum import Enum
 from functools import partial
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -54,6 +54,7 @@ _NEVER: Final = 1 << 62
 _ONE: Final = (bytes, bytearray, memoryview, array, str)
 # Numbers of waits, so that those for one position are told in their order.
 _numbers: Final = count()
+_FEW_WAITERS: Final = 64
 
 
 class State(Enum):
@@ -81,8 +82,8 @@ class Sender:
 
     # fmt: off
     __slots__ = (
-        "_at_end_of_pass", "_barrier", "_eof_due", "_max_size", "_queue", "_receiver", "_refusal", "_stream",
-        "_timeout", "_timer", "_waiters", "error", "high_water", "low_water", "size", "state", "written",
+        "_at_end_of_pass", "_barrier", "_eof_due", "_max_size", "_most_waiters", "_queue", "_receiver", "_refusal",
+        "_stream", "_timeout", "_timer", "_waiters", "error", "high_water", "low_water", "size", "state", "written",
     )
     # fmt: on
 
@@ -104,6 +105,7 @@ class Sender:
         self._at_end_of_pass = False  # `end_pass` will be called
         self._eof_due: bool | None = None  # whether the end has still to be sent; None: it was not asked for
         self._waiters: list[list[Any]] | None = None  # a heap: position, number, and a Tell, or None if given up
+        self._most_waiters = _FEW_WAITERS
 
     @property
     def sent(self) -> int:
@@ -316,12 +318,16 @@ class Sender:
             await waiter
         except CancelledError:
             entry[2] = None
-            self._wake()
             raise
 
     def _add_waiter(self, position: int, tell: Tell) -> list[Any]:
         if self._waiters is None:
             self._waiters = []
+        elif len(self._waiters) >= self._most_waiters:
+            # With a peer that takes nothing, waits that were given up must not pile up.
+            self._waiters = [entry for entry in self._waiters if entry[2] is not None]
+            heapify(self._waiters)
+            self._most_waiters = max(_FEW_WAITERS, 2 * len(self._waiters))
         entry = [position, next(_numbers), tell]
         heappush(self._waiters, entry)
         return entry
@@ -330,8 +336,7 @@ class Sender:
         return self.sent >= position and not self._eof_due
 
     def _wake(self) -> None:
-        # With a peer that takes nothing, waits that were given up must not pile up.
-        while self._waiters and (self._waiters[0][2] is None or self._is_out(self._waiters[0][0])):
+        while self._waiters and self._is_out(self._waiters[0][0]):
             _, _, tell = heappop(self._waiters)
             if tell is not None:
                 tell(None)

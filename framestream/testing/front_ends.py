@@ -271,8 +271,7 @@ def a_closed_stream_takes_nothing(open_: Opener) -> None:
     """Sending is refused, receiving returns buffered frames and then says so; closing again does nothing."""
     with _joined(open_, Line(), b"one\ntwo\nhalf") as (front, peer):
         assert "one" == front.receive()
-        front.close()
-        front.close()
+        front.close()  # and once more by what has opened it
         assert b"" == peer.recv(100)
         _raised(StreamClosed, front.send, "x")
         _raised(StreamClosed, front.send_eof)

