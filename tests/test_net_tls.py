@@ -11,7 +11,7 @@ from loopback import HERE, LINE, TLS_HERE, ask, echo, exchange, greet, hear, tls
 from stream_pairs import raised, refused, until
 
 from framestream import ConnectError, ConnectTimeout, StreamClosed, client_tls, connect, serve, server_tls
-from framestream.net.sockets import default_client_tls
+from framestream.net.tls import default_client_tls
 
 
 async def test_a_protocol_is_agreed_on_and_frames_pass():
@@ -26,7 +26,7 @@ async def test_a_protocol_is_agreed_on_and_frames_pass():
 @pytest.mark.asyncio_only
 async def test_the_default_context_is_made_once(monkeypatch):
     files, made = certificates(), []
-    monkeypatch.setattr("framestream.net.sockets.client_tls", lambda **it: made.append(it) or client_tls(**it))
+    monkeypatch.setattr("framestream.net.tls.client_tls", lambda **it: made.append(it) or client_tls(**it))
     monkeypatch.setenv("SSL_CERT_FILE", files.ca)
     async with await serve(echo, TLS_HERE, tls=files.server()) as server:
         default_client_tls.cache_clear()

@@ -126,6 +126,21 @@ async def test_a_write_that_finds_the_peer_gone_is_no_fault_of_the_callback(whic
         assert [] == logged(caplog)
 
 
+async def test_nor_is_a_write_that_comes_after_the_peer_has_ended_and_what_is_queued_still_leaves(caplog):
+    async with joined("unix") as (client, server):
+        asked = []
+        server.write(bytes(4 << 20), lambda: (asked.append(True), server.write(b"too late")))
+        server.write(bytes(4 << 20))
+        await client.write_eof()
+        await raised(StreamClosed, server.read, Line())
+        assert [] == asked
+        assert 8 << 20 == len(await client.read_until_close())
+        await server.wait_closed()
+        assert [True] == asked
+        assert server.error is None
+        assert [] == logged(caplog)
+
+
 async def send_until_refused(stream):
     while True:
         await stream.write(b"x")

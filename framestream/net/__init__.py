@@ -4,7 +4,7 @@ from framestream.net.connect import connect
 from framestream.net.connections import ServerStats
 from framestream.net.process import ProcessStream, connect_process
 from framestream.net.serve import Server, serve
-from framestream.net.sockets import client_tls, server_tls
+from framestream.net.tls import client_tls, server_tls
 
 __all__ = [
     "ProcessStream",

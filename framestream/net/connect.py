@@ -23,7 +23,8 @@ from framestream.errors import (
 from framestream.framer import Framer, ReadCondition
 from framestream.iterate import condition_of
 from framestream.net.process import connect_process
-from framestream.net.sockets import Address, default_client_tls, inherited_socket, on_failure, open_stream, resolve
+from framestream.net.sockets import Address, inherited_socket, on_failure, open_stream, resolve
+from framestream.net.tls import default_client_tls
 from framestream.net.urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, check_host, parse_url
 from framestream.stream.options import StreamOptions, check_options
 from framestream.stream.stream import IOStream, directions, writing

@@ -1,20 +1,20 @@
-"""What `connect` and `serve` open: sockets to listen on and to accept from, streams over sockets, TLS contexts."""
+"""Sockets: opened to listen, inherited, or handed over by the service manager; accepting; and streams over them."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import functools
 import os
 import re
 import socket
-import ssl
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from framestream.errors import AddressError, describe_os_error
+from framestream.net.tls import retold
 from framestream.net.urls import Activated, Descriptors, Endpoint, Tcp, Unix
 from framestream.stream.stream import IOStream
 from framestream.transport import Transport, can_watch_descriptors, transport_over
@@ -22,8 +22,6 @@ from framestream.transport.descriptor import check_is_stream
 
 Address: TypeAlias = tuple[int, Any]
 """An address family, and an address as the socket module spells it."""
-
-Path: TypeAlias = "str | os.PathLike[str]"
 
 FIRST_ACTIVATED: Final = 3
 """The first descriptor of socket activation (SD_LISTEN_FDS_START in sd_listen_fds(3))."""
@@ -97,13 +95,6 @@ def close_all(sockets: Sequence[socket.socket]) -> None:
     """Close every socket."""
     for sock in sockets:
         sock.close()
-
-
-def retold(error: OSError, text: str) -> OSError:
-    """Return the same error with this text."""
-    told = type(error)(text)  # with the text alone, since Python would print the number before it
-    told.errno = error.errno
-    return told
 
 
 # TCP
@@ -298,7 +289,7 @@ class Acceptor:
         if not can_watch_descriptors(self._loop):
             return self._loop.create_task(self._keep_accepting(sock)).cancel
         self._loop.add_reader(sock, self._accept, sock)
-        return functools.partial(self._loop.remove_reader, sock)
+        return partial(self._loop.remove_reader, sock)
 
     async def _keep_accepting(self, sock: socket.socket) -> None:
         while self._stops:
@@ -342,77 +333,3 @@ class Acceptor:
                 self._on_failure(error)
                 return
             self._on_connection(*accepted)
-
-
-# TLS
-
-
-def client_tls(
-    *, ca: Path | None = None, certificate: Path | None = None, key: Path | None = None, alpn: Sequence[str] = ()
-) -> ssl.SSLContext:
-    """Return a new context for connecting: the server's certificate and host name are checked.
-
-    Loading the platform's certificates takes tens of milliseconds: keep the context for further connections.
-
-    Args:
-        ca: file of certificates to trust, in PEM; by default those the platform trusts.
-        certificate: file of this client's own certificate chain, for servers that ask for one.
-        key: file of its private key, if it is not in the same file.
-        alpn: protocols to offer, in order of preference (RFC 7301).
-
-    Raises:
-        OSError: a file cannot be read, or is of another kind; names it. ``ssl.SSLError`` is one, too.
-    """
-    return _context(ssl.Purpose.SERVER_AUTH, ca, certificate, key, alpn)
-
-
-def server_tls(
-    certificate: Path, key: Path | None = None, *, client_ca: Path | None = None, alpn: Sequence[str] = ()
-) -> ssl.SSLContext:
-    """Return a context for serving with this certificate chain and key, both PEM files.
-
-    Args:
-        certificate: file of the certificate chain.
-        key: file of the private key, if it is not in the same file.
-        client_ca: file of certificates to trust; if given, every client must present one signed by them.
-        alpn: protocols to accept, in order of preference (RFC 7301).
-
-    Raises:
-        OSError: as for `client_tls`.
-    """
-    context = _context(ssl.Purpose.CLIENT_AUTH, client_ca, certificate, key, alpn)
-    if client_ca is not None:
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
-
-
-@functools.cache
-def default_client_tls() -> ssl.SSLContext:
-    """Return the default context of `connect`: one for the process."""
-    return client_tls()
-
-
-def _context(
-    purpose: ssl.Purpose, ca: Path | None, certificate: Path | None, key: Path | None, alpn: Sequence[str]
-) -> ssl.SSLContext:
-    with _naming(f"the certificates to trust in {ca}"):
-        context = ssl.create_default_context(purpose, cafile=ca)
-    if certificate is not None:
-        with _naming(f"the certificate in {certificate} with the key in {key or certificate}"):
-            context.load_cert_chain(certificate, key)
-    if alpn:
-        context.set_alpn_protocols(alpn)
-    return context
-
-
-@contextmanager
-def _naming(what: str) -> Iterator[None]:
-    """Name the files in errors of the TLS library, which gives no reason if a file is not PEM."""
-    try:
-        yield
-    except OSError as error:
-        why = "one is missing or no PEM" if "PEM lib" in str(error) else describe_os_error(error)
-        text = f"cannot use {what}: {why}"
-        if isinstance(error, ssl.SSLError):  # prints its arguments unless there are two
-            raise type(error)(error.errno, text) from error
-        raise retold(error, text) from error

@@ -10,6 +10,7 @@ from framestream._events import events
 from framestream.decoder import END, FRAME_END, NEED_DATA
 from framestream.errors import FramestreamError, IncompleteFrame, Respite, StreamClosed, check_function
 from framestream.stream.reads import PendingRead
+from framestream.stream.receiver import EndKind
 
 if TYPE_CHECKING:
     import asyncio
@@ -68,13 +69,16 @@ class Callbacks:
     def fail(self, error: BaseException) -> bool:
         """Close the stream because of an exception from a callback; return True if the loop is to have it.
 
-        It is not if a write has met what ended the connection: that is no fault of the callback's.
+        It is not if a write has met what the peer did: that is no fault of the callback's.
         """
         stream = self._stream
-        cause = error.real_error if isinstance(error, StreamClosed) else None
-        if cause is not None and cause in (stream.error, stream.sender.error):
-            stream.close(cause)
-            return False
+        if isinstance(error, StreamClosed):
+            cause, end = error.real_error, stream.receiver.end
+            if cause is None and end is not None and end.kind is EndKind.EOF:
+                return False  # the stream closes when its queue is sent
+            if cause is not None and cause in (stream.error, stream.sender.error):
+                stream.close(cause)
+                return False
         stream.log_problem("callback", error)
         stream.close(error)
         return True
