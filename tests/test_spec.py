@@ -242,6 +242,7 @@ def test_a_wrong_option_is_refused_with_what_is_allowed(spec: str, reason: str, 
         build(spec)
     assert position == caught.value.position
     assert not str(caught.value).endswith("; ")
+    assert ("stands in parentheses" in str(caught.value)) == ("stands in parentheses" in reason)
 
 
 def test_what_a_framer_itself_refuses_names_the_framer() -> None:
@@ -360,6 +361,7 @@ def test_types_are_described_in_words() -> None:
         TypeVar("bound", bound=int): "whole number",  # type: ignore[misc]
         TypeVar("free"): "Python object",  # type: ignore[misc]
         float | Literal["a"]: "number or a",
+        Line | None: "framer",
         tuple[ReadCondition[Any], ...]: "framer, one or more",
         Literal["\r\n", b"\n", 5, True]: r'"\r\n" or "\n" or 5 or yes',
         Any: "Python object",
