@@ -184,6 +184,7 @@ def test_end_is_told_apart_from_waiting() -> None:
     decoder.receive_eof()  # nothing follows, and that is a frame of its own
     assert [decoder.next_frame(Rest()), decoder.next_frame(Rest())] == [b"", END]
     decoder = fed(b"12;", eof=True)
+    assert decoder.next_batch(Exactly(0)) == [b""]
     assert [decoder.next_frame(each) for each in (Exactly(0), Number(), Rest(), Rest())] == [b"", 12, b"", END]
 
 
@@ -393,8 +394,9 @@ def test_a_condition_that_refuses_the_beginning_of_what_it_accepts_whole_is_held
                 raise FramingError("no newline")
             return super().find(window)
 
-    caught = refused(FrameTooLarge, fed(b"123456\n", **SMALL).next_frame, Fickle())
-    assert caught.size is None
+    for options in (SMALL, DISCARD):
+        caught = refused(FrameTooLarge, fed(b"1234567\n", **options).next_frame, Fickle())
+        assert (caught.size, caught.recoverable) == (None, False)
 
 
 def test_an_incomplete_frame_is_left_alone() -> None:
