@@ -562,6 +562,9 @@ FirstOf(Msgpack(), LINE):  b"\x95\1\2\3\xc1\n" -> b"\x95\1\2\3\xc1"
 # Refused within 64 bytes.
 FirstOf(Msgpack(), LINE):  b"\xdc\xff\xff" + b"\1" * 60 + b"\xc1\n"
     -> b"\xdc\xff\xff" + b"\1" * 60 + b"\xc1"
+# What is waited for meanwhile is not too large.
+FirstOf(Msgpack(max_size=5), Delimiter(b"\n", max_size=5)):  b"\xdc\0\x40" + b"ab\n" * 10 + b"\xc1\n"
+    -> b"\xdc\0\x40ab", *[97, 98, 10] * 9, b"\xc1"
 # Chosen after 64 bytes.
 FirstOf(Msgpack(), LINE):  b"\xdc\xff\xff" + b"\1" * 61 + b"\xc1\n"
     -> "byte 0xc1 begins no msgpack object (at offset 64)"

@@ -1181,11 +1181,8 @@ class Starts(ReadCondition[bytes]):
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (lambda window: window.start - 1, "find_start returns -1: no place from 0, where the window starts, to 100"),
         (lambda window: window.start + 9999 * window.eof or NeedMore(), "find_start returns 9999: no place"),
-        (lambda window: None, "find_start returns None: no place"),
         (lambda window: NeedMore(resume=101), "no place from 0, where the window starts, to 100"),
-        (lambda window: {}[1], "find_start raises KeyError: 1"),
         (lambda window: NeedMore(), "find_start wants more"),
         (lambda window: NeedMore() if window.eof else NeedMore(resume=window.start), "wants more at the end"),
     ],

@@ -307,6 +307,8 @@ def test_a_framer_that_cannot_be_rated_or_needs_an_option_is_told_and_has_no_lev
     installed.install("acme-upto", "print('hello')\n" + UPTO, "upto")
     told = needy.replace("needy", "told") + "    Upto.example_spec = 'told:x'\n"
     installed.install("acme-told", told, "told")
+    for name in ("acme-both", "best-both"):  # a name that two claim
+        installed.install(name, healthy("both"), "both")
     printed = framestream("framers", "--levels")
     assert (0, 1) == (printed.out.count("hello"), printed.err.count("hello"))
     listed = dict(line.split(maxsplit=1) for line in printed.out.splitlines())
@@ -315,6 +317,8 @@ def test_a_framer_that_cannot_be_rated_or_needs_an_option_is_told_and_has_no_lev
         "odd": "no level (cannot be tried: ZeroDivisionError",
         "needy": "no level (it needs end): ",
         "told": "level 1: ",
+        "acme-both/both": "level 1: ",
+        "best-both/both": "level 1: ",
     }
     assert [name for name, text in expected.items() if not listed[name].startswith(text)] == []
     assert "  wrong: odd: cannot be tried: ZeroDivisionError" in framestream("plugins", "check", "odd").out

@@ -18,7 +18,16 @@ from framer_examples import BLANK_LINE, EITHER, LINE, READ, SAMPLES, SNIFF, Head
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framestream import FRAME_END, NEED_DATA, FrameDecoder, ReadCondition, Window, available_framers, get_framer
+from framestream import (
+    FRAME_END,
+    NEED_DATA,
+    FrameDecoder,
+    NeedMore,
+    ReadCondition,
+    Window,
+    available_framers,
+    get_framer,
+)
 from framestream.decoder import END
 from framestream.errors import FrameTooLarge, FramingError, PayloadError
 from framestream.framers import BUILT_IN, Interned
@@ -99,6 +108,7 @@ def test_what_may_begin_a_frame_of_several_framings_is_likely_if_all_of_them_say
         sized = FirstOf(When(b"<", lines), FixedLength(8))
         assert [find_start(sized, b"ab\n<c\n12345", start, step=step) for start in (1, 4, 7)] == [3, 6, 8]
     assert FirstOf(When(b"<", lines), LengthPrefix()).synchronises is None
+    assert both.find_start(Window(b"-abc", 1, taken=1)) == NeedMore(resume=4)  # and does not look at them again
 
 
 # What is read

@@ -82,9 +82,3 @@ def test_a_frame_ends_where_the_definition_says(data: bytes) -> None:
                 start = end
         for chunks in ([data], [data[i : i + 1] for i in range(len(data))]):
             assert [each for each in cut(Regex(pattern), *chunks, eof=False) if type(each) is bytes] == expected
-
-
-def test_a_growing_window_is_searched_as_a_frozen_one() -> None:
-    assert BLANK_LINE.find(Window(bytearray(b"a\n\nb"))) == (0, 3, 3)
-    frames, end = BLANK_LINE.split(Window(bytearray(b"a\n\nb")))
-    assert (frames, end, type(frames[0])) == ([b"a\n\n"], 3, bytes)

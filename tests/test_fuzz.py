@@ -162,5 +162,8 @@ def test_the_command_reports_what_it_finds(tmp_path: Any, capsys: pytest.Capture
     seeds.write_bytes(b"12345")
     assert main(["available:2", "--iterations", "500", "--seeds", str(seeds)]) == 1
     assert "two readings of the same bytes disagree" in capsys.readouterr().out
+    seeds.write_bytes(bytes(5000))
+    assert main(["fixed-length:4000", "--iterations", "30", "--seeds", str(seeds)]) == 0
+    assert " frame" in capsys.readouterr().out  # no other stream is as long
     assert main(["line", "--seconds", "0", "--seed", "5"]) == 0
     assert main(["exactly:0", "--iterations", "30"]) == 0

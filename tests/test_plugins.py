@@ -581,6 +581,8 @@ def test_a_listener_that_raises_has_failed_and_the_others_are_told(caplog: pytes
         told = "raised in framestream_stream_opened: Wordless: Wordless, whose str() raises SystemExit"
         assert raiser.reason == told
         assert raiser.traceback
+        plugins.disable("Listener")
+        assert (events.stream_opened, events.frame_received) == (None, None)
     assert len(caplog.records) == 1
     assert events.frame_received is None
 

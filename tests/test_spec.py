@@ -129,6 +129,7 @@ def test_between_parentheses_a_bare_name_after_a_comma_is_the_next_framer() -> N
     [
         ("", "expected the name of a framer (ASCII) at the end", 0),
         ("1a", "expected the name of a framer", 0),
+        ("(a)", "expected the name of a framer", 0),
         ("a:", "expected a value at the end", 2),
         ("a:k=", "expected a value", 4),
         ("a b", "unexpected 'b'", 2),
@@ -194,6 +195,7 @@ WRITTEN = {
     "header:width=8": Header(width=8),
     "header:text=none": Header(text=None),
     r"ends:\0": Ends(b"\0"),
+    "ends:none": Ends(b"none"),
     r'ends:"\xff\"\\\t"': Ends(b'\xff"\\\t'),
     r"header:text='\é',fill=\xc3\xa9": Header(text=r"\é", fill="é"),
     "ends:keep=YES,marks=a,max=5": Ends(b"a", keep=True, max_size=5),
@@ -217,6 +219,7 @@ def test_a_framer_prints_the_shortest_string_that_makes_it() -> None:
         ("header:siz=2", "header has no option 'siz'; did you mean 'size'? (options: size, order, width", 7),
         ("whole:x=1", "whole has no option 'x', it takes none", 6),
         ("header:size=two", "size: 'two' is not a whole number (write 2, 0x10, 64KiB or 1MB)", 12),
+        ("header:size=none", "size: 'none' is not a whole number", 12),
         ("header:size=2XB", "size: '2XB' is not a whole number", 12),
         ("header:order=litle", "order: 'litle' is not big or little; did you mean 'little'?", 13),
         ("header:width=varnt", "width: 'varnt' is not whole number or varint or any", 13),
@@ -239,6 +242,7 @@ def test_a_wrong_option_is_refused_with_what_is_allowed(spec: str, reason: str, 
         build(spec)
     assert position == caught.value.position
     assert not str(caught.value).endswith("; ")
+    assert ("stands in parentheses" in str(caught.value)) == ("stands in parentheses" in reason)
 
 
 def test_what_a_framer_itself_refuses_names_the_framer() -> None:
@@ -357,6 +361,7 @@ def test_types_are_described_in_words() -> None:
         TypeVar("bound", bound=int): "whole number",  # type: ignore[misc]
         TypeVar("free"): "Python object",  # type: ignore[misc]
         float | Literal["a"]: "number or a",
+        Line | None: "framer",
         tuple[ReadCondition[Any], ...]: "framer, one or more",
         Literal["\r\n", b"\n", 5, True]: r'"\r\n" or "\n" or 5 or yes',
         Any: "Python object",

@@ -273,9 +273,10 @@ def trial(name: str, factory: Any, distribution: str) -> Outcome | str:
 
 
 def _level_of(info: FramerInfo) -> str:
+    name = info.name.rpartition("/")[2]  # another distribution may have one of this name, too
     try:
         with blame("cannot be tried", ours=(FramestreamError,)):
-            outcome = trial(info.name, manager.find(f"{info.distribution}/{info.name}")[0], info.distribution)
+            outcome = trial(name, manager.find(f"{info.distribution}/{name}")[0], info.distribution)
     except FramestreamError as error:
         return f"no level ({describe_error(error)})"
     return f"level {outcome.level}" if isinstance(outcome, Outcome) else f"no level (it needs {outcome})"

@@ -107,7 +107,7 @@ class Takes:
             elif isinstance(bare, type) and issubclass(bare, ReadCondition):
                 self.types[ReadCondition] = None
             else:
-                self.types[hint if isinstance(hint, type) and hint in _TYPES else object] = None
+                self.types[hint if hint in _TYPES else object] = None
 
     def __str__(self) -> str:
         called = {kind: words for kind, (words, _) in _TYPES.items()} | {ReadCondition: "framer"}
