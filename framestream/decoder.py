@@ -750,8 +750,7 @@ class FrameDecoder:
             buffer = self._buffer
             buffer.append(data)
             # `held`, without two calls for each chunk of an echo: mostly nothing is cut ahead.
-            held = self.held if self.ahead else len(buffer.head) - buffer.pos + buffer.queued
-            if held > self._high_water:
+            if (held := self.held if self.ahead else len(buffer.head) - buffer.pos + buffer.queued) > self._high_water:
                 self._high_water = held
 
     def receive_eof(self) -> None:
