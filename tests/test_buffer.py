@@ -94,6 +94,7 @@ WAYS = ["append", "append", "extend", "borrow", "place", "take", "drop", "grow",
 )
 @example([("append", 700, True), ("borrow", 5, True), ("take", 6000, True)])
 @example([("append", 6000, True), ("place", 700, True), ("drop", 6000, True), ("append", 5, True)])
+@example([("append", 6000, True), ("append", 5, True), ("append", 700, True), ("append", 5, True)])
 def test_any_mix_of_operations_gives_the_bytes_in_order(steps: list[tuple[str, int, bool]]) -> None:
     data = bytes(i % 251 for i in range(10_000)) * 40
     buffer, fed, read = ReceiveBuffer(), 0, 0
