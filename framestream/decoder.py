@@ -890,7 +890,6 @@ class FrameDecoder:
             self._ripe = min(self._ripe, self._cut)  # a caller that asks for a batch will ask for more
             if self._quota >= _MOST_AHEAD:
                 self._quota = max(self._quota, limit)  # and it takes all that is cut ("lines" in benchmarks/)
-        buffer = self._buffer
         frames: list[T] = []
         while True:
             if self.ahead:
@@ -910,8 +909,7 @@ class FrameDecoder:
             if frame is NEED_DATA or frame is END:
                 return frames or frame
             frames.append(frame)
-            is_empty = buffer.pos == len(buffer.head) and not buffer.queued and not self.ahead
-            if is_empty or condition.can_be_empty or self._frame.is_skipped:
+            if condition.can_be_empty or self._frame.is_skipped:
                 return frames
 
     def next_part(self, condition: ReadCondition[Any]) -> bytes | FrameEnd | NeedData | End:

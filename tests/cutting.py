@@ -15,6 +15,7 @@ import pytest
 
 from framestream.decoder import END, FRAME_END, NEED_DATA, FrameDecoder
 from framestream.errors import FramestreamError, FrameTooLarge, FramingError, IncompleteFrame, PayloadError
+from framestream.framers import UntilClose
 
 if TYPE_CHECKING:
     from framestream.framer import Framer, ReadCondition
@@ -158,9 +159,10 @@ def told_by(
                 places += [None, None] if parts else [None]
                 said.append((str(error), error.framer))
                 is_broken = not getattr(error, "recoverable", False)
-                if is_broken:  # for ever
+                if is_broken:  # for ever, and for every reader but of what an end has cut off
+                    then = condition if isinstance(error, IncompleteFrame) else UntilClose()
                     with pytest.raises(type(error), match=re.escape(str(error))):
-                        getattr(decoder, method)(condition)
+                        getattr(decoder, method)(then)
                 continue
             if answer is NEED_DATA or answer is END:
                 assert (answer is END) is decoder.eof
@@ -181,6 +183,7 @@ def told_by(
             break
     errors = [each[0] for each in out if is_event(each)]
     assert decoder.stats.payload_errors == errors.count("PayloadError")
+    assert decoder.stats.broken == (is_broken and errors[-1] != "IncompleteFrame")
     return out, places, discards, decoder.leftover, said
 
 

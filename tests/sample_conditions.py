@@ -213,7 +213,7 @@ class Drawn(ReadCondition[bytes]):
         return NeedMore(resume=size, memo=memo, settled=settled, payload_start=first)
 
     def decoding(self, trailer: bytes) -> Decode:
-        return Decode(self.decode, trailer=trailer, final=self.final)
+        return Decode(lambda payload: self.decode(payload)[::-1], trailer=trailer, final=self.final)
 
     def span(self, window: Window, first: int, stop: int, end: int, delimiter: bytes) -> Any:
         if self.trailer:

@@ -45,7 +45,7 @@ def test_a_third_chunk_makes_the_head_grow_in_place_and_consuming_makes_it_immut
     for size in range(1, 50_001, 5000):
         if size > len(buffer.head):
             buffer.grow(size)
-    assert type(buffer.head) is bytearray
+    assert (type(buffer.head), buffer.copied) == (bytearray, 60_000)
     assert took(buffer, 1, 3, 40_000) == b"yy"
     assert type(buffer.head) is bytes
     assert (buffer.offset, buffer.peek(99_999)) == (40_000, b"x" * 15_000)
@@ -84,7 +84,7 @@ def test_a_place_has_room_for_as_much_as_has_arrived_and_not_for_all_at_once() -
         place.size += room
 
 
-WAYS = ["append", "append", "extend", "borrow", "take", "drop", "grow", "unread"]
+WAYS = ["append", "append", "extend", "borrow", "place", "take", "drop", "grow", "unread"]
 
 
 @settings(deadline=None)
@@ -93,6 +93,7 @@ WAYS = ["append", "append", "extend", "borrow", "take", "drop", "grow", "unread"
     [("append", 6000, True), ("append", 6000, True), ("take", 700, True), ("take", 700, True), ("grow", 6000, True)]
 )
 @example([("append", 700, True), ("borrow", 5, True), ("take", 6000, True)])
+@example([("append", 6000, True), ("place", 700, True), ("drop", 6000, True), ("append", 5, True)])
 def test_any_mix_of_operations_gives_the_bytes_in_order(steps: list[tuple[str, int, bool]]) -> None:
     data = bytes(i % 251 for i in range(10_000)) * 40
     buffer, fed, read = ReceiveBuffer(), 0, 0
@@ -111,6 +112,9 @@ def test_any_mix_of_operations_gives_the_bytes_in_order(steps: list[tuple[str, i
             read += end
         elif way == "drop":
             read += buffer.drop(size)
+        elif way == "place":
+            start = min(size, buffer.size - 1)
+            buffer.open_place(Place(buffer.size - start + 1000), start)
         elif way == "grow":
             buffer.grow(size)
             assert len(buffer.head) - buffer.pos >= min(size, buffer.size)

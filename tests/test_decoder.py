@@ -36,7 +36,7 @@ from framestream import (
     Window,
 )
 from framestream.decoder import DecoderStats
-from framestream.errors import Respite
+from framestream.errors import FramestreamError, Respite
 from framestream.framer import PADDING, Decode
 
 BOTH = pytest.mark.parametrize("read", ["next_frame", "next_batch"])
@@ -107,14 +107,14 @@ def bad(offset: int, payload: bytes) -> tuple[Any, ...]:
 CASES: dict[str, tuple[ReadCondition[Any], bytes, dict[str, Any], list[Any], list[Any], int]] = {
     "lines": (Lines(), b"one\n\ntwo\n", {}, [b"one", b"", b"two"], [], 0),
     "values": (Number(), b"12;345;", {}, [12, 345], [], 0),
-    "decoded by the span": (Drawn("declared", value="span"), b"3abc2de", {}, [b"ABC", b"DE"], [], 0),
+    "decoded by the span": (Drawn("declared", value="span"), b"3abc2de", {}, [b"CBA", b"ED"], [], 0),
     "padded frames": (Prefixed(2), prefixed(b"a", b"b", padding=b".."), {}, [b"a", b"b"], [], 0),
     "padding": (WORDS, b" one;  two;  ", {}, [b"ONE", b"TWO"], [], 0),
     "padding beyond the limit": (WORDS, b" " * 99 + b"ab;" + b" " * 99, SMALL, [b"AB"], [], 0),
     "padding in one piece": (WORDS, b"#abc$ab;#$", SMALL, [b"AB"], [], 0),
     "padding in one piece beyond the limit": (WORDS, b"ab;#far too long$ab;", SMALL, [b"AB", large(3)], [], 17),
     "padding and an end inside": (WORDS, b"  ab", {}, [cut_off(2, 2)], [], 2),
-    "trailers": (COUNTED, b"3abc--0--", {}, [b"ABC", b""], [], 0),
+    "trailers": (COUNTED, b"3abc--0--", {}, [b"CBA", b""], [], 0),
     "a wrong trailer": (COUNTED, b"1a--" * 99 + b"1b-;", {}, [b"A"] * 99 + [malformed(398)], [], 4),
     "a trailer that is missing": (COUNTED, b"1a--1b-", {}, [b"A", cut_off(4, 3, 4)], [], 3),
     "the last is final": (Dotted(), b"abcdef.", {}, [b"a", b"b", b"c", b"d", b"e", b"f", b"."], [], 0),
@@ -138,6 +138,7 @@ CASES: dict[str, tuple[ReadCondition[Any], bytes, dict[str, Any], list[Any], lis
     "too large before it is malformed": (WORDS, b"far too!long;", SMALL, [large(0)], [], 13),
     "closed": (Prefixed(), LONG, CLOSE, [b"ok", large(6, 12)], [], 24),
     "discarded": (Lines(), b"ok\nfar too long\nfine\n", DISCARD, [b"ok", b"fine"], [(3, None, 13)], 0),
+    "discarded, searched with a memo": (WORDS, b"far too long;ok;", DISCARD, [b"OK"], [(0, None, 13)], 0),
     "discarded, declared": (Prefixed(), LONG, DISCARD, [b"ok", b"fine"], [(6, 12, 16)], 0),
     "discarded at the end": (Rest(), b"far too long", DISCARD, [], [(0, None, 12)], 0),
     "discarded, and ended by the end": (OrEnd(), b"ok\nfar too long", DISCARD, [b"ok"], [(3, None, 12)], 0),
@@ -146,7 +147,7 @@ CASES: dict[str, tuple[ReadCondition[Any], bytes, dict[str, Any], list[Any], lis
     "truncated": (Lines(), b"far too long\nfine\n", TRUNCATE, [b"far t", b"fine"], [(0, None, 13)], 0),
     "truncated before it is malformed": (WORDS, b"far too!long;", TRUNCATE, [b"FAR T", malformed(7)], [], 6),
     "truncated, decoded by the span":
-        (Drawn("declared", value="span"), b"8abcdefgh2ij", TRUNCATE, [b"ABCDE", b"IJ"], [(0, 8, 9)], 0),
+        (Drawn("declared", value="span"), b"8abcdefgh2ij", TRUNCATE, [b"EDCBA", b"JI"], [(0, 8, 9)], 0),
     "one byte too many": (Plain(), b"123456\nok\n", DISCARD, [b"ok"], [(0, None, 7)], 0),
     "cannot be skipped": (Plain(), b"far too long\nfine\n", DISCARD, [large(0)], [], 18),
     "trailing padding beyond the limit":
@@ -182,6 +183,9 @@ def test_end_is_told_apart_from_waiting() -> None:
     assert decoder.next_frame(Number()) == 12
     decoder.receive_eof()  # nothing follows, and that is a frame of its own
     assert [decoder.next_frame(Rest()), decoder.next_frame(Rest())] == [b"", END]
+    decoder = fed(b"12;", eof=True)
+    assert decoder.next_batch(Exactly(0)) == [b""]
+    assert [decoder.next_frame(each) for each in (Exactly(0), Number(), Rest(), Rest())] == [b"", 12, b"", END]
 
 
 def test_data_after_the_end_is_the_callers_mistake() -> None:
@@ -301,7 +305,7 @@ def test_limits_are_per_call_then_per_condition_then_per_decoder() -> None:
     assert fed(b"123456\n", **SMALL).next_frame(Lines(max_size=4), max_size=6) == b"123456"
     caught = refused(FrameTooLarge, fed(b"123456\n").next_frame, Lines(max_size=4), match=r"limit of 4 bytes \(at")
     assert caught.limit == 4
-    refused(FrameTooLarge, fed(b"123456\n", **SMALL).next_frame, Plain(), match=r"limit of 5 bytes \(at offset 0\)$")
+    refused(FrameTooLarge, fed(b"x" * 9, **SMALL).next_frame, Plain(), match=r"limit of 5 bytes \(at offset 0\)$")
     assert fed(b"123456\n", **SMALL).next_batch(Lines(), max_size=6) == [b"123456"]
     refused(FrameTooLarge, fed(b" far too long", eof=True, **SMALL).next_frame, WORDS)
     decoder = fed(LONG, **SMALL)
@@ -390,8 +394,9 @@ def test_a_condition_that_refuses_the_beginning_of_what_it_accepts_whole_is_held
                 raise FramingError("no newline")
             return super().find(window)
 
-    caught = refused(FrameTooLarge, fed(b"123456\n", **SMALL).next_frame, Fickle())
-    assert caught.size is None
+    for options in (SMALL, DISCARD):
+        caught = refused(FrameTooLarge, fed(b"1234567\n", **options).next_frame, Fickle())
+        assert (caught.size, caught.recoverable) == (None, False)
 
 
 def test_an_incomplete_frame_is_left_alone() -> None:
@@ -399,21 +404,6 @@ def test_an_incomplete_frame_is_left_alone() -> None:
     assert decoder.next_batch(Lines()) == [b"one"]
     refused(IncompleteFrame, decoder.next_batch, Lines())
     assert decoder.next_frame(Rest()) == b"two"
-
-
-@BOTH
-@pytest.mark.parametrize(("error", "fatal"), [(PayloadError("no"), False), (FramingError("no"), True)])
-def test_an_error_of_decodes_own_is_completed(error: Exception, fatal: bool, read: str) -> None:
-    class Own(Lines):
-        def decode(self, payload: bytes) -> bytes:
-            raise error
-
-        split = ReadCondition.split
-
-    decoder = fed(b"x\ny\n")
-    for offset in (0, 0 if fatal else 2):
-        caught = refused(type(error), getattr(decoder, read), Own())
-        assert (caught.offset, caught.framer) == (offset, str(Own()))  # type: ignore[attr-defined]
 
 
 # The author's mistakes
@@ -535,13 +525,21 @@ class Fussy(Lines):
         return payload
 
 
-def test_an_error_that_is_not_written_for_the_peer_is_told_with_its_kind() -> None:
-    for error, told in ((ValueError, "no"), (KeyError, "decode raised KeyError: 'no'"), (Silent, "Silent")):
-        with pytest.raises(PayloadError, match=f"{told}.* \\(frame at offset 0\\)") as caught:
-            fed(b"!\n").next_frame(Fussy(error=error))
-        assert isinstance(caught.value.__cause__, error)
-        # It may be the payload, it may be a bug of the framer: both kinds of handler see it.
-        assert isinstance(caught.value, FramerContractError) is not issubclass(error, ValueError)
+@BOTH
+@pytest.mark.parametrize(("error", "told"), [
+    (PayloadError, "no"), (FramingError, "no"), (FramerContractError, "framer: no"), (ValueError, "no"),
+    (KeyError, "decode raised KeyError: 'no'"), (Silent, "decode raised Silent: Silent, whose"),
+])  # fmt: skip
+def test_what_decode_raises_is_completed_or_told_with_its_kind(error: Any, told: str, read: str) -> None:
+    decoder, condition = fed(b"!\n!\n"), Fussy(error=error)
+    is_fatal = error in (FramingError, FramerContractError)
+    for offset in (0, 0 if is_fatal else 2):
+        caught = refused(error if is_fatal else PayloadError, getattr(decoder, read), condition, match=f"^{told}")
+        if error is not FramerContractError:
+            assert (caught.offset, caught.framer) == (offset, str(condition))
+    assert isinstance(caught if issubclass(error, FramestreamError) else caught.__cause__, error)
+    # It may be the payload, it may be a bug of the framer: both kinds of handler see it.
+    assert isinstance(caught, FramerContractError) is (error in (FramerContractError, KeyError, Silent))
 
 
 @pytest.mark.parametrize("ask", [FrameDecoder.next_frame, FrameDecoder.next_batch])
@@ -572,16 +570,6 @@ def test_an_error_lives_no_longer_than_those_who_hold_it(ask: Any, condition: An
         assert told[0]() is None
     finally:
         gc.enable()
-
-
-def test_parts_begin_after_a_frame_that_is_discarded_until_they_are_asked_for() -> None:
-    told: list[FrameTooLarge] = []
-    decoder = FrameDecoder(max_frame_size=5, on_oversize="discard", on_discard=told.append)
-    decoder.receive_data(b"\x09too la")
-    assert decoder.next_frame(LengthPrefix(1)) is NEED_DATA
-    decoder.receive_data(b"rge\x04more")
-    assert [decoder.next_part(LengthPrefix(1)) for _ in range(2)] == [b"more", FRAME_END]
-    assert [error.discarded for error in told] == [10]
 
 
 def test_a_batch_ends_before_a_bad_frame_which_is_left_to_whatever_comes_next() -> None:
@@ -635,12 +623,15 @@ def test_in_a_flood_of_bad_frames_after_good_ones_others_have_their_turn(told: b
     bad: list[PayloadError] = []
     decoder = fed(b"a\n!\n" * 200, on_payload_error=bad.append if told else None)
     decoder.begin_turn()
-    frames, turns, condition = 0, 0, Fussy()
-    while (answer := answer_or_error(decoder.next_batch, condition)) is not NEED_DATA:
-        if isinstance(answer, PayloadError):
-            bad.append(answer)
-        turns += isinstance(answer, Respite)
-        frames += len(answer) if isinstance(answer, list) else 0
+    frames, turns, condition, answer = 0, 0, Fussy(), list[bytes]()
+    while answer is not NEED_DATA:
+        try:
+            answer = decoder.next_batch(condition)
+            frames += answer is not NEED_DATA
+        except PayloadError as error:
+            bad.append(error)
+        except Respite:
+            turns += 1
     assert (frames, turns) == (200, 3)
     assert [error.offset for error in bad] == list(range(2, 800, 4))
 
@@ -653,29 +644,17 @@ def test_in_a_flood_of_padding_after_a_frame_others_have_their_turn() -> None:
     assert decoder.next_batch(WORDS) == [b"B"]
 
 
-def answer_or_error(ask: Any, *arguments: Any) -> Any:
-    try:
-        return ask(*arguments)
-    except (PayloadError, Respite) as error:
-        return error
-
-
 def test_frames_in_parts_that_are_too_large_are_counted() -> None:
     decoder = fed(b"x" * 20, max_frame_size=4)
     refused(FrameTooLarge, decoder.next_part, Plain())
     assert decoder.stats.oversize == 1
-    decoder = fed(b"abc", max_frame_size=4)
-    assert decoder.next_part(Lazy()) == b"abc"
-    decoder.skip_frame()
-    decoder.receive_data(b"?" * 20)
-    refused(FrameTooLarge, decoder.next_frame, Lazy(), match="it cannot be skipped")
-    assert decoder.stats.oversize == 1
-
-
-def test_a_framer_that_breaks_the_contract_in_decode_stays_broken() -> None:
-    decoder = fed(b"!\nb\n")
-    for _ in range(2):
-        refused(FramerContractError, decoder.next_frame, Fussy(error=FramerContractError))
+    for more in (b"?" * 20, b"?" * 20 + b"\n"):
+        decoder = fed(b"abc", max_frame_size=4)
+        assert decoder.next_part(Lazy()) == b"abc"
+        decoder.skip_frame()
+        decoder.receive_data(more)
+        refused(FrameTooLarge, decoder.next_frame, Lazy(), match="it cannot be skipped")
+        assert decoder.stats.oversize == 1
 
 
 # Frames that are skipped
@@ -729,14 +708,19 @@ def test_the_bytes_of_a_skipped_frame_are_nobodys(name: str, begin: Callable[...
                 assert decoder.offset + decoder.buffered == decoder.received == size
             assert begin is truncate or size % 2 or decoder.drop_skipped() is inside
             assert (decoder.take_leftover(), decoder.skipping, decoder.buffered) == (rest, inside, 0)
-            assert (
-                told == []
-                if inside or begin in (leave, refuse)
-                else [error.discarded for error in told] == [len(frame)]
-            )
+            assert not inside or decoder.next_part(Prefixed()) is decoder.next_frame(Number()) is NEED_DATA
             decoder.receive_data(wire[size:] + b"more\n")
             left = wire[max(size, len(frame)) :] + b"more\n"
-            assert (decoder.leftover, decoder.next_batch(Lines())) == (left, left.splitlines())
+            assert decoder.leftover == left
+            if size % 3:
+                assert decoder.next_batch(Lines()) == left.splitlines()
+            else:
+                assert b"".join(b"\n" if part is FRAME_END else part for part in parts(decoder, Lines(), [b""])) == left
+            sizes = [error.discarded for error in told]
+            assert (sizes, decoder.stats.discarded) == {
+                leave: ([], 0),
+                refuse: ([], len(frame)),
+            }.get(begin, ([len(frame)], len(frame)))
 
 
 # Frames in parts
@@ -791,17 +775,6 @@ def test_a_frame_in_progress_must_be_finished_or_skipped() -> None:
     assert decoder.next_frame(Prefixed()) == b"world"
     decoder.skip_frame()
     assert decoder.next_frame(Lines()) == b"line"
-
-
-def test_the_rest_of_a_skipped_frame_is_dropped_as_it_arrives() -> None:
-    decoder = fed(b"hello")
-    assert decoder.next_part(Lines()) == b"hello"
-    decoder.skip_frame()
-    assert decoder.next_part(Prefixed()) is NEED_DATA
-    assert decoder.next_frame(Prefixed()) is NEED_DATA
-    decoder.receive_data(b" world\n" + prefixed(b"next"))
-    assert decoder.next_part(Prefixed()) == b"next"
-    assert decoder.stats.discarded == 0
 
 
 def test_before_its_first_part_a_frame_is_nobodys() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import FailedHealthCheck
 
 from framestream import EncodeError, Framer, FramingError, LengthPrefix, Regex, Window, iter_frames
-from framestream.testing import ConformanceError, fuzz_framer
+from framestream.testing import ConformanceError, FuzzReport, fuzz_framer
 from framestream.testing.fuzz import WireStream, chunkings, main, wire_streams
 from framestream.testing.suite import Suite
 
@@ -124,7 +124,7 @@ def test_fuzzing_stops_when_the_time_is_over() -> None:
     assert fuzz_framer(faulty.Lines(), [b"a\r\n"], seconds=0.0).iterations == 0
     assert fuzz_framer(faulty.Lines(), [b"a\r\n"], seconds=0.001).iterations == 100
     assert str(fuzz_framer(faulty.Lines(), [b"a\r\n"], iterations=1)).startswith("Lines(): 1 stream (")
-    assert str(fuzz_framer(faulty.Lines(), [b"a\r\n"], seconds=0)).startswith("Lines(): 0 streams (0 per second)")
+    assert str(FuzzReport("Lines()")) == "Lines(): 0 streams (0 per second): nothing"
 
 
 @pytest.mark.parametrize(
@@ -162,5 +162,8 @@ def test_the_command_reports_what_it_finds(tmp_path: Any, capsys: pytest.Capture
     seeds.write_bytes(b"12345")
     assert main(["available:2", "--iterations", "500", "--seeds", str(seeds)]) == 1
     assert "two readings of the same bytes disagree" in capsys.readouterr().out
+    seeds.write_bytes(bytes(5000))
+    assert main(["fixed-length:4000", "--iterations", "30", "--seeds", str(seeds)]) == 0
+    assert " frame" in capsys.readouterr().out  # no other stream is as long
     assert main(["line", "--seconds", "0", "--seed", "5"]) == 0
     assert main(["exactly:0", "--iterations", "30"]) == 0

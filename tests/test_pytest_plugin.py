@@ -107,10 +107,11 @@ def test_material_is_found_beside_the_framer_names_are_looked_up_and_own_tests_s
         ("framer = Lines", "TestNothing.framer: the class Lines is not a read condition; make one*"),
         ("framer = 'no-such'", "TestNothing.framer: no framer named 'no-such'*"),
         ("framer, examples = Lines(), b'a'", "TestNothing: examples: 97 is not bytes with the list*"),
+        ("framer = Lines()", "TestNothing: --framestream-fuzz is -1.0; it must be a number of seconds, 0 or more"),
     ],
 )
-def test_a_class_without_a_framer_or_with_odd_material_says_so(run: Run, line: str, complaint: str) -> None:
-    result = run(f"class TestNothing(FramerTests):\n    {line}\n")
+def test_a_class_without_a_framer_or_with_odd_material_or_time_says_so(run: Run, line: str, complaint: str) -> None:
+    result = run(f"class TestNothing(FramerTests):\n    {line}\n", "--framestream-fuzz=-1")
     assert result.parseoutcomes() == {"errors": 1}
     result.stdout.fnmatch_lines([complaint])
     result.stdout.no_fnmatch_line("*Traceback*")
@@ -140,12 +141,6 @@ def test_the_option_adds_a_fuzz_run_for_each_framer_which_ends_with_a_stream_tha
             "  promise:  Whatever bytes arrive*",
         ]
     )
-
-
-def test_a_fuzz_run_of_less_than_nothing_is_refused(run: Run) -> None:
-    result = run("class TestLines(FramerTests):\n    framer = Lines()\n", "--framestream-fuzz=-1")
-    assert result.parseoutcomes() == {"errors": 1}
-    result.stdout.fnmatch_lines(["TestLines: --framestream-fuzz is -1.0; it must be a number of seconds, 0 or more"])
 
 
 def test_what_the_fixture_measures_is_shown_at_the_end(run: Run) -> None:

@@ -216,7 +216,7 @@ def _first_error(framer: ReadCondition[Any], wire: bytes) -> Exception | None:
 def check_bad_frames(suite: Suite) -> None:
     """A frame that cannot be decoded costs its neighbours nothing, wherever it stands.
 
-    Let decode depend on its payload alone, and split stop before a frame that raises.
+    Let decode depend on its payload alone.
     """
     framer, good, bad = suite.framer, suite.frames(), suite.bad_frames()
     if not good:
