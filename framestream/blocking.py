@@ -57,18 +57,20 @@ MAX_CONNECTIONS: Final = 1000
 """The most connections a server handles at once by default, since each has a thread."""
 
 
-_lock: Final = threading.Lock()
-_loops: Final[dict[int, asyncio.AbstractEventLoop]] = {}  # by process: a forked one needs its own
+# By process: a forked one needs its own. A signal handler may come here while the thread it interrupts is here.
+_locks: Final[dict[int, threading.RLock]] = {}
+_loops: Final[dict[int, asyncio.AbstractEventLoop]] = {}
 
 
 def _background() -> asyncio.AbstractEventLoop:
     """Return the loop of this process; a thread runs it as long as the process lives."""
-    with _lock:
-        if (loop := _loops.get(os.getpid())) is None:
+    process = os.getpid()
+    with _locks.setdefault(process, threading.RLock()):
+        if (loop := _loops.get(process)) is None:
             loop = asyncio.new_event_loop()
             with on_failure(loop.close):
                 threading.Thread(target=_run_on, args=[loop], name="framestream", daemon=True).start()
-            _loops[os.getpid()] = loop  # only now: without its thread, calls would wait for ever
+            _loops[process] = loop  # only now: without its thread, calls would wait for ever
         return loop
 
 

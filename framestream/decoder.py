@@ -747,8 +747,10 @@ class FrameDecoder:
         if type(data) is not bytes:
             data = _bytes_of(data)
         if data:
-            self._buffer.append(data)
-            if (held := self.held) > self._high_water:
+            buffer = self._buffer
+            buffer.append(data)
+            # `held`, without two calls for each chunk of an echo: mostly nothing is cut ahead.
+            if (held := self.held if self.ahead else len(buffer.head) - buffer.pos + buffer.queued) > self._high_water:
                 self._high_water = held
 
     def receive_eof(self) -> None:

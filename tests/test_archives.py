@@ -810,7 +810,13 @@ def test_a_torn_end_is_cut_off_and_kept(path):
     assert path.read_bytes() == b"\0\3one\0\3two"
 
 
-NESTED = Mapped(LengthPrefix(1), lambda payload: list(iter_frames(payload, PREFIX)))
+class Nested(Delimiter):
+    """Frames in frames, which begin where their payload does."""
+
+    split = ReadCondition.split
+
+    def decode(self, payload):
+        return list(iter_frames(payload, LengthPrefix(1)))
 
 
 @pytest.mark.parametrize(
@@ -818,8 +824,8 @@ NESTED = Mapped(LengthPrefix(1), lambda payload: list(iter_frames(payload, PREFI
     [
         (b"\1\xc1\1\2", Msgpack(), "at offset 1"),
         (b"text", LengthPrefix(4), "at offset 0"),
-        (b"\3\0\1a\3\0\2a\3\0\1a", NESTED, None),  # the frame that is torn is inside another
-        (b"\3\0\1a\3\0\2a", NESTED, None),
+        (b"\1a;\2a;\1a;", Nested(b";"), None),  # the frame that is torn is inside another
+        (b"\1a;\2a;", Nested(b";"), None),
         (b"a.b,c", Closed(), r"ended inside a frame: .* \(at offset 4"),  # it would be torn again
     ],
     ids=str,

@@ -155,8 +155,9 @@ def test_a_frame_that_does_not_fit_the_columns_is_a_bad_frame(odd, caplog):
 
 def test_nested_numbers_are_not_truncated():
     for shown, odd in (([1], [1.5]), ({"x": 1}, {"x": 1.5}), ([{"x": 1}], [{"x": 1.5, "y": 0}])):
-        split = whole(lines(*[{"a": shown}] * 1000, {"a": odd}), JSON)
+        split = whole(lines(*[{"a": shown}] * 1000, {"a": None}, {"a": odd}), JSON)
         refused(PayloadError, split.to_arrow, match=r"1\.5 is not a whole number")
+        assert [{"a": shown}] * 1000 + [{"a": None}] == split.to_arrow(on_error="skip").to_pylist()
 
 
 def test_a_schema_says_which_columns_are_wanted():

@@ -242,6 +242,20 @@ if not os.fork():
 _, status = os.wait()
 print(first, os.waitstatus_to_exitcode(status))
 """),
+    "a loop is made while another one is, by a fork or a signal handler": ("hello 0, hello, hello", """
+import asyncio
+make = asyncio.new_event_loop
+def make_others_first():
+    asyncio.new_event_loop = make
+    if not os.fork():
+        os._exit(echo() != "hello")
+    _, status = os.wait()
+    print("hello", os.waitstatus_to_exitcode(status), end=", ")
+    print(echo(), end=", ")
+    return make()
+asyncio.new_event_loop = make_others_first
+print(echo())
+"""),
     "after a thread could not be started another try works": ("can't start new thread, hello", """
 threading.stack_size(1 << 46)
 try:

@@ -36,7 +36,7 @@ from framestream import (
     Window,
 )
 from framestream.decoder import DecoderStats
-from framestream.errors import Respite
+from framestream.errors import FramestreamError, Respite
 from framestream.framer import PADDING, Decode
 
 BOTH = pytest.mark.parametrize("read", ["next_frame", "next_batch"])
@@ -184,6 +184,7 @@ def test_end_is_told_apart_from_waiting() -> None:
     decoder.receive_eof()  # nothing follows, and that is a frame of its own
     assert [decoder.next_frame(Rest()), decoder.next_frame(Rest())] == [b"", END]
     decoder = fed(b"12;", eof=True)
+    assert decoder.next_batch(Exactly(0)) == [b""]
     assert [decoder.next_frame(each) for each in (Exactly(0), Number(), Rest(), Rest())] == [b"", 12, b"", END]
 
 
@@ -393,8 +394,9 @@ def test_a_condition_that_refuses_the_beginning_of_what_it_accepts_whole_is_held
                 raise FramingError("no newline")
             return super().find(window)
 
-    caught = refused(FrameTooLarge, fed(b"123456\n", **SMALL).next_frame, Fickle())
-    assert caught.size is None
+    for options in (SMALL, DISCARD):
+        caught = refused(FrameTooLarge, fed(b"1234567\n", **options).next_frame, Fickle())
+        assert (caught.size, caught.recoverable) == (None, False)
 
 
 def test_an_incomplete_frame_is_left_alone() -> None:
@@ -402,21 +404,6 @@ def test_an_incomplete_frame_is_left_alone() -> None:
     assert decoder.next_batch(Lines()) == [b"one"]
     refused(IncompleteFrame, decoder.next_batch, Lines())
     assert decoder.next_frame(Rest()) == b"two"
-
-
-@BOTH
-@pytest.mark.parametrize(("error", "fatal"), [(PayloadError("no"), False), (FramingError("no"), True)])
-def test_an_error_of_decodes_own_is_completed(error: Exception, fatal: bool, read: str) -> None:
-    class Own(Lines):
-        def decode(self, payload: bytes) -> bytes:
-            raise error
-
-        split = ReadCondition.split
-
-    decoder = fed(b"x\ny\n")
-    for offset in (0, 0 if fatal else 2):
-        caught = refused(type(error), getattr(decoder, read), Own())
-        assert (caught.offset, caught.framer) == (offset, str(Own()))  # type: ignore[attr-defined]
 
 
 # The author's mistakes
@@ -538,13 +525,21 @@ class Fussy(Lines):
         return payload
 
 
-def test_an_error_that_is_not_written_for_the_peer_is_told_with_its_kind() -> None:
-    for error, told in ((ValueError, "no"), (KeyError, "decode raised KeyError: 'no'"), (Silent, "Silent")):
-        with pytest.raises(PayloadError, match=f"{told}.* \\(frame at offset 0\\)") as caught:
-            fed(b"!\n").next_frame(Fussy(error=error))
-        assert isinstance(caught.value.__cause__, error)
-        # It may be the payload, it may be a bug of the framer: both kinds of handler see it.
-        assert isinstance(caught.value, FramerContractError) is not issubclass(error, ValueError)
+@BOTH
+@pytest.mark.parametrize(("error", "told"), [
+    (PayloadError, "no"), (FramingError, "no"), (FramerContractError, "framer: no"), (ValueError, "no"),
+    (KeyError, "decode raised KeyError: 'no'"), (Silent, "decode raised Silent: Silent, whose"),
+])  # fmt: skip
+def test_what_decode_raises_is_completed_or_told_with_its_kind(error: Any, told: str, read: str) -> None:
+    decoder, condition = fed(b"!\n!\n"), Fussy(error=error)
+    is_fatal = error in (FramingError, FramerContractError)
+    for offset in (0, 0 if is_fatal else 2):
+        caught = refused(error if is_fatal else PayloadError, getattr(decoder, read), condition, match=f"^{told}")
+        if error is not FramerContractError:
+            assert (caught.offset, caught.framer) == (offset, str(condition))
+    assert isinstance(caught if issubclass(error, FramestreamError) else caught.__cause__, error)
+    # It may be the payload, it may be a bug of the framer: both kinds of handler see it.
+    assert isinstance(caught, FramerContractError) is (error in (FramerContractError, KeyError, Silent))
 
 
 @pytest.mark.parametrize("ask", [FrameDecoder.next_frame, FrameDecoder.next_batch])
@@ -628,12 +623,15 @@ def test_in_a_flood_of_bad_frames_after_good_ones_others_have_their_turn(told: b
     bad: list[PayloadError] = []
     decoder = fed(b"a\n!\n" * 200, on_payload_error=bad.append if told else None)
     decoder.begin_turn()
-    frames, turns, condition = 0, 0, Fussy()
-    while (answer := answer_or_error(decoder.next_batch, condition)) is not NEED_DATA:
-        if isinstance(answer, PayloadError):
-            bad.append(answer)
-        turns += isinstance(answer, Respite)
-        frames += len(answer) if isinstance(answer, list) else 0
+    frames, turns, condition, answer = 0, 0, Fussy(), list[bytes]()
+    while answer is not NEED_DATA:
+        try:
+            answer = decoder.next_batch(condition)
+            frames += answer is not NEED_DATA
+        except PayloadError as error:
+            bad.append(error)
+        except Respite:
+            turns += 1
     assert (frames, turns) == (200, 3)
     assert [error.offset for error in bad] == list(range(2, 800, 4))
 
@@ -644,13 +642,6 @@ def test_in_a_flood_of_padding_after_a_frame_others_have_their_turn() -> None:
     assert (decoder.next_batch(WORDS), decoder.tired) == ([b"A"], True)
     refused(Respite, decoder.next_batch, WORDS)
     assert decoder.next_batch(WORDS) == [b"B"]
-
-
-def answer_or_error(ask: Any, *arguments: Any) -> Any:
-    try:
-        return ask(*arguments)
-    except (PayloadError, Respite) as error:
-        return error
 
 
 def test_frames_in_parts_that_are_too_large_are_counted() -> None:
@@ -664,12 +655,6 @@ def test_frames_in_parts_that_are_too_large_are_counted() -> None:
         decoder.receive_data(more)
         refused(FrameTooLarge, decoder.next_frame, Lazy(), match="it cannot be skipped")
         assert decoder.stats.oversize == 1
-
-
-def test_a_framer_that_breaks_the_contract_in_decode_stays_broken() -> None:
-    decoder = fed(b"!\nb\n")
-    for _ in range(2):
-        refused(FramerContractError, decoder.next_frame, Fussy(error=FramerContractError))
 
 
 # Frames that are skipped

@@ -74,8 +74,9 @@ def test_the_place_of_a_large_frame_serves_every_next_read(then: str) -> None:
     decoder.receive_data(b"bc")
     assert decoder.next_frame(LengthPrefix()) == b"abc"
     wire = prefixed((LETTERS * 10)[: size - 1] + b"\n") + b"\0\0\0\xffleft"
-    Feeder(decoder).feed(wire[:100], "data")
-    assert decoder.next_frame(LengthPrefix()) is NEED_DATA
+    for piece in (wire[:2], wire[2:100]):
+        decoder.receive_data(piece)
+        assert decoder.next_frame(LengthPrefix()) is NEED_DATA
     place = decoder.get_buffer()
     assert place is not None
     assert 0 < len(place) < size // 100  # as much as a few times what has arrived

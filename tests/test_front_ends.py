@@ -149,7 +149,12 @@ FAULTS = {
     Lax: {"a_closed_stream_takes_nothing"},
     Abrupt: {"frames_sent_at_once_leave_whole"},
     Forgetful: {"chunks_and_giving_up_change_no_frame"},
-    Silent: {"an_error_costs_no_other_frame", "a_reset_is_no_end", "a_closed_stream_takes_nothing"},
+    Silent: {
+        "an_error_costs_no_other_frame",
+        "a_reset_is_no_end",
+        "a_closed_stream_takes_nothing",
+        "half_a_stream_can_be_ended",
+    },
     Careless: {"what_has_no_encoding_is_not_sent", "frames_sent_at_once_leave_whole"},
     Greedy: {"an_error_costs_no_other_frame"},
 }

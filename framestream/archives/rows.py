@@ -252,11 +252,11 @@ def _groups(split: Split) -> Iterator[tuple[int, int, list[Record]]]:
     for start, stop, records in _pieces(split):
         begin, end = begin if group else start, stop
         group += records
+        # Frames of a few bytes take far more as objects.
         if len(group) >= _MOST_ROWS or end - begin >= _MOST_BYTES:
             yield begin, end, group
             group = []
-    if group:
-        yield begin, end, group
+    yield begin, end, group
 
 
 def _array(values: list[Any], kind: Any) -> Any:

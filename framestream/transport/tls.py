@@ -77,8 +77,7 @@ class TLSTransport(Transport):
     # fmt: off
     __slots__ = (
         "_broken", "_buffer", "_end", "_held", "_incoming", "_inner", "_more", "_must_hear", "_outgoing", "_over",
-        "_owed", "_plain", "_reading", "_said_goodbye", "_shaking", "_truncation_is_end", "_unsent", "_writing", "peer",
-        "socket", "tls",
+        "_owed", "_plain", "_reading", "_shaking", "_truncation_is_end", "_unsent", "_writing", "peer", "socket", "tls",
     )
     # fmt: on
 
@@ -126,7 +125,6 @@ class TLSTransport(Transport):
         self._unsent: Buffer = b""  # ciphertext the transport below has not taken
         self._owed = 0  # plaintext that is encrypted and not yet reported as sent
         self._broken: OSError | None = None  # why the engine's own bytes could not be sent
-        self._said_goodbye = False
 
     def attach(self, sink: Sink, loop: asyncio.AbstractEventLoop) -> None:
         """Push into `sink`; become the sink of the transport below."""
@@ -366,15 +364,13 @@ class TLSTransport(Transport):
 
     def shutdown(self) -> None:
         """Send close_notify, so that the peer knows that nothing was truncated. Receiving continues."""
-        if not self._said_goodbye:
-            self._said_goodbye = True
-            # The engine would take unread data for an error, so it must see none.
-            if size := self.tls.pending():
-                self._plain = self.tls.read(size)
-            hidden = self._incoming.read()
-            with suppress(ssl.SSLError):  # the peer has not said goodbye, as usual
-                self.tls.unwrap()
-            self._incoming.write(hidden)
+        # The engine would take unread data for an error, so it must see none.
+        if size := self.tls.pending():
+            self._plain += self.tls.read(size)
+        hidden = self._incoming.read()
+        with suppress(ssl.SSLError):  # the peer has not said goodbye, as usual; or we have said it already
+            self.tls.unwrap()
+        self._incoming.write(hidden)
         self._flush()
 
     def discard(self) -> None:
