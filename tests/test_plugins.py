@@ -169,7 +169,8 @@ class InMemory(metadata.Distribution):
     """What a program has within itself."""
 
     def read_text(self, filename: str) -> str | None:
-        return {"METADATA": "Name: acme-frozen\nVersion: 1.0\n", "entry_points.txt": "[framestream]\nx = frozen\n"}[filename]
+        points = "[framestream]\nx = frozen\n"
+        return points if filename == "entry_points.txt" else "Name: acme-frozen\nVersion: 1.0\n"
 
     def locate_file(self, path: object) -> Any:
         raise RuntimeError("it is in no file")

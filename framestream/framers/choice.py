@@ -221,11 +221,12 @@ class FirstOf(Framer[T]):
     def _refusal(self, start: int, refusals: _Refusals, last: FramingError) -> FramingError:
         """Combine all refusals into one error, placed where the alternative that got furthest gave up."""
         # Those that were not asked are guards. What refuses fewer bytes only breaks the contract, and is left out.
-        told = [
-            (each, *(refusals.get(number) or (each._refusal, start)))
-            for number, each in enumerate(self.alternatives[:-1])
-            if number in refusals or isinstance(each, When)
-        ]
+        told: list[tuple[ReadCondition[T], str, int]] = []
+        for number, each in enumerate(self.alternatives[:-1]):
+            if number in refusals:
+                told.append((each, *refusals[number]))
+            elif isinstance(each, When):
+                told.append((each, each._refusal, start))
         told.append((self.alternatives[-1], last.reason, last.position or 0))
         reasons = "; ".join(f"{each}: {reason}" for each, reason, _ in told)
         return FramingError(f"no alternative fits ({reasons})", position=max(start, *(place for *_, place in told)))
