@@ -562,6 +562,10 @@ FirstOf(Msgpack(), LINE):  b"\x95\1\2\3\xc1\n" -> b"\x95\1\2\3\xc1"
 # Refused within 64 bytes.
 FirstOf(Msgpack(), LINE):  b"\xdc\xff\xff" + b"\1" * 60 + b"\xc1\n"
     -> b"\xdc\xff\xff" + b"\1" * 60 + b"\xc1"
+# The place is that of the alternative that got furthest.
+FirstOf(Msgpack(), NETSTRING):  b"\5\x92\1\xc1" + b"x" * 99
+    -> 5, "no alternative fits (msgpack: byte 0xc1 begins no msgpack object; length-prefix:format=decimal,terminator="
+       "\":\": decimal length has b'\\x92' where a digit is expected) (at offset 3)"
 # What is waited for meanwhile is not too large.
 FirstOf(Msgpack(max_size=5), Delimiter(b"\n", max_size=5)):  b"\xdc\0\x40" + b"ab\n" * 10 + b"\xc1\n"
     -> b"\xdc\0\x40ab", *[97, 98, 10] * 9, b"\xc1"

@@ -188,6 +188,7 @@ WRITTEN = {
     "header:2": Header(2),
     "header:2,little": Header(2, "little"),
     "header:0x10": Header(16),
+    'header:"2"': Header(2),
     "header:1MB": Header(1_000_000),
     "header:1GB": Header(1_000_000_000),
     "header:-1_000": Header(-1000),

@@ -124,14 +124,12 @@ def still_missing(more: NeedMore, inner: Window, window: Window, memo: Any, *, s
 
     With `settles` false, payload that is final to the condition is not final here.
     """
-    settled = more.settled if settles else None
-    payload_start = inner.start if more.payload_start is None else more.payload_start
     return NeedMore(
         inner.start - window.start + more.size,
         resume=inner.resume if more.resume is None else more.resume,
         memo=memo,
-        settled=settled,
-        payload_start=None if settled is None else payload_start,
+        settled=more.settled if settles else None,
+        payload_start=inner.start if more.payload_start is None else more.payload_start,
     )
 
 
