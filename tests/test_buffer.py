@@ -130,3 +130,4 @@ def test_any_mix_of_operations_gives_the_bytes_in_order(steps: list[tuple[str, i
         lent = buffer.lent()
         assert lent is None or (buffer.pos, lent) == (0, data[read:fed])
         assert buffer.peek(20, at=3) == data[read + 3 : min(fed, read + 23)]
+    assert buffer.peek(fed) == data[read:fed]
