@@ -517,8 +517,6 @@ class Fussy(Lines):
 
     error: Any = ValueError
 
-    split = ReadCondition.split
-
     def decode(self, payload: bytes) -> bytes:
         if payload.startswith(b"!"):
             raise self.error("no")
