@@ -20,6 +20,7 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
+from functools import reduce
 from itertools import chain, pairwise
 from pathlib import Path
 from random import Random
@@ -466,6 +467,15 @@ def test_what_a_caller_makes_of_a_frame_is_not_what_the_next_one_gets(path):
     one, _, again = archive.__getitems__([1, 0, 1])
     assert one is not again
     assert [archive[1], *archive, one, again] == [frames[1], *frames, frames[1], frames[1]]
+
+
+def test_a_frame_that_cannot_be_copied_is_given_as_it_is(path):
+    deep = reduce(lambda inner, _: [inner], range(1000), 1)
+    write(path, [deep, b"abc"], Msgpack())
+    assert wire(Msgpack(), Archive(path, Msgpack())[0]) == wire(Msgpack(), deep)
+    views = Mapped(Msgpack(), memoryview, bytes)
+    make_index(path, views)
+    assert bytes(Archive(path, views)[1]) == b"abc"
 
 
 def test_a_bad_frame_that_is_asked_for_again_holds_no_more_than_before(path):

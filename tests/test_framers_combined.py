@@ -311,6 +311,24 @@ def test_what_the_bytes_are_is_guessed_only_for_the_error_that_is_raised() -> No
     assert guesses == [b"a"]
 
 
+class Fickle(ReadCondition[bytes]):
+    """Refuses less than three bytes, and no more than that."""
+
+    def find(self, window: Window) -> Any:
+        if len(window.data) - window.start < 3:
+            raise FramingError("short")
+        return window.start, window.start, len(window.data)
+
+
+def test_what_refuses_few_bytes_only_does_not_speak_for_the_others() -> None:
+    number = LengthPrefix(format="decimal", terminator=b":")
+    refused = error(FirstOf(When(b"$", LINE), Fickle(), number), b"1", b"2x")
+    assert isinstance(refused, FramingError)
+    assert "$" in refused.reason
+    assert f"{number}: " in refused.reason
+    assert "Fickle" not in refused.reason
+
+
 def test_guesses_about_refused_frames_come_from_the_parts() -> None:
     window = Window(b"a")
     for condition in (

@@ -167,6 +167,24 @@ def test_an_object_that_cannot_be_decoded_leaves_the_stream_in_step(bad: bytes) 
     assert (refused.offset, refused.payload) == (1, bad)
 
 
+@pytest.mark.parametrize("fault", [StopIteration, KeyError, msgpack.OutOfData])
+def test_a_hook_that_raises_refuses_its_object_and_no_other(fault: type[Exception]) -> None:
+    def hook(*given: Any) -> Any:
+        if given[-1] in ({"bad": 1}, b"bad!"):
+            raise fault
+        return given
+
+    condition = Msgpack(object_hook=hook, ext_hook=hook)
+    good = wire(Msgpack(), {"a": 1}, msgpack.ExtType(1, b"good"), *range(600))
+    for bad in ({"bad": 1}, msgpack.ExtType(1, b"bad!")):
+        refused = wire(Msgpack(), [7, bad, "b" * 20])
+        for size in (1, 100, 10_000):
+            data = good + refused + good
+            chunks = [data[at : at + size] for at in range(0, len(data), size)]
+            read = [({"a": 1},), (1, b"good"), *range(600)]
+            assert batches(condition, *chunks) == [*read, ("bad", refused), *read]
+
+
 ENDLESS: list[Any] = []
 ENDLESS.append(ENDLESS)
 

@@ -128,6 +128,7 @@ def test_options_that_make_no_sense_are_refused_at_once(entry: str) -> None:
     with pytest.raises((ValueError, TypeError)) as caught:
         value(call)
     assert reason in str(caught.value)
+    assert "unhashable" not in str(caught.value.__context__)
 
 
 def fields_of(*yielded: Any) -> Any:

@@ -8,9 +8,11 @@ import threading
 from collections.abc import Iterator
 from cProfile import Profile
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from distributions import Site, healthy, site
@@ -161,6 +163,36 @@ def test_the_first_copy_of_a_distribution_on_the_path_counts(installed: Site, tm
             (info / "entry_points.txt").write_text(points)
             plugins.rescan([str(tmp_path), str(older)])
             assert ["2.0"] == [plugin.version for plugin in plugins]
+
+
+class InMemory(metadata.Distribution):
+    """What a program has within itself."""
+
+    def read_text(self, filename: str) -> str | None:
+        points = "[framestream]\nx = frozen\n"
+        return points if filename == "entry_points.txt" else "Name: acme-frozen\nVersion: 1.0\n"
+
+    def locate_file(self, path: object) -> Any:
+        raise RuntimeError("it is in no file")
+
+    @classmethod
+    def find_distributions(cls, context: Any) -> list[metadata.Distribution]:
+        return [cls()] if context.name in (None, "acme-frozen") else []
+
+
+def test_plugins_are_found_in_zip_files_and_in_a_program_itself(
+    installed: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed.install("acme-upto", healthy("upto"), "upto")
+    packed = str(tmp_path / "packed.zip")
+    with ZipFile(packed, "w") as file:
+        for path in (*tmp_path.glob("acme*.py"), *tmp_path.glob("acme*/*")):
+            file.write(path, path.relative_to(tmp_path))
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, InMemory])
+    for places in ([packed], [packed, str(tmp_path)], [str(tmp_path), packed]):
+        plugins.rescan(places)
+        assert ["acme-frozen 1.0", "acme-upto 1.0"] == sorted(plugin.title for plugin in plugins)
+        assert {"installed"} == {plugin.state for plugin in plugins}
 
 
 def test_an_unknown_name_lists_what_is_there_and_the_nearest(installed: Site) -> None:

@@ -47,7 +47,8 @@ class Archive(Sequence[Any]):
 
     It needs the index that `make_index` or `framestream index` makes. PyTorch and Hugging Face call this a
     map-style data set; it can be pickled, and each process then reads for itself. Reading a frame reads
-    about 64 KiB; the frames of the last 16 of these blocks are kept, and each caller gets a deep copy.
+    about 64 KiB; the frames of the last 16 of these blocks are kept, and each caller gets a deep copy,
+    or the frame itself if it cannot be copied.
 
     Args:
         url: a path, or a URL that fsspec opens.
@@ -112,7 +113,10 @@ class Archive(Sequence[Any]):
         frame = frames[place]
         if isinstance(frame, BadFrame):
             raise frame.with_traceback(None)  # it is kept, and would keep one more piece of it each time
-        return deepcopy(frame)
+        try:
+            return deepcopy(frame)
+        except Exception:  # noqa: BLE001 - a class decides what copying it raises; a memoryview cannot be copied
+            return frame
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Return the frames of these numbers, as data loaders ask for them: each block is read once."""

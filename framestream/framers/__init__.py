@@ -84,7 +84,8 @@ class Interned(ABCMeta):
             try:
                 return remember(*arguments, **options)
             except TypeError:  # one cannot be hashed, or is refused, which it is again
-                return type.__call__(made, *arguments, **options)
+                pass  # what is raised below would tell of this first
+            return type.__call__(made, *arguments, **options)
 
         own.__call__ = type.__call__ if mcs is not Interned else staticmethod(call if checked else remember)
         return made

@@ -220,14 +220,16 @@ class FirstOf(Framer[T]):
 
     def _refusal(self, start: int, refusals: _Refusals, last: FramingError) -> FramingError:
         """Combine all refusals into one error, placed where the alternative that got furthest gave up."""
-        told = [
-            # Those that were not asked are guards.
-            refusals.get(number) or (each._refusal, start)  # type: ignore[attr-defined]
-            for number, each in enumerate(self.alternatives[:-1])
-        ]
-        told.append((last.reason, last.position or 0))
-        reasons = "; ".join(f"{each}: {reason}" for each, (reason, _) in zip(self.alternatives, told, strict=True))
-        return FramingError(f"no alternative fits ({reasons})", position=max(start, *(place for _, place in told)))
+        # Those that were not asked are guards. What refuses fewer bytes only breaks the contract, and is left out.
+        told: list[tuple[ReadCondition[T], str, int]] = []
+        for number, each in enumerate(self.alternatives[:-1]):
+            if number in refusals:
+                told.append((each, *refusals[number]))
+            elif isinstance(each, When):
+                told.append((each, each._refusal, start))
+        told.append((self.alternatives[-1], last.reason, last.position or 0))
+        reasons = "; ".join(f"{each}: {reason}" for each, reason, _ in told)
+        return FramingError(f"no alternative fits ({reasons})", position=max(start, *(place for *_, place in told)))
 
     def decode(self, payload: bytes) -> T:
         """Refuse a truncated frame: what decodes a frame is known only when all of it is found."""

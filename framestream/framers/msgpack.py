@@ -37,7 +37,8 @@ _UNPROVEN_ARRAY: Final = _UNPROVEN_ELEMENTS // MAX_DEPTH
 # benchmarks/): the objects since then, a few that end in the last piece, are walked again.
 _LAST_PIECE: Final = 512
 
-_READING: Final = ("raw", "use_list", "strict_map_key", "timestamp", "object_hook", "ext_hook", "max_map_len")
+_HOOKS: Final = ("object_hook", "ext_hook")
+_READING: Final = ("raw", "use_list", "strict_map_key", "timestamp", *_HOOKS, "max_map_len")
 _WRITING: Final = ("datetime", "default")
 
 
@@ -80,6 +81,7 @@ class Msgpack(Framer[Any], metaclass=Interned):
     max_size: Annotated[int | None, "Largest object accepted. Bytes."] = None
 
     _reading: dict[str, Any] = field(init=False, repr=False, compare=False)
+    _batching: dict[str, Any] = field(init=False, repr=False, compare=False)
     _writing: dict[str, Any] = field(init=False, repr=False, compare=False)
 
     name = "msgpack"
@@ -91,10 +93,12 @@ class Msgpack(Framer[Any], metaclass=Interned):
         check_count("max_size", self.max_size, optional=True)
         self.__dict__.update(_reading=self._chosen(_READING), _writing=self._chosen(_WRITING))
         try:
-            self._unpacker(_UNPROVEN_ARRAY, _LOOKS[0])
+            self._unpacker(_UNPROVEN_ARRAY, _LOOKS[0], self._reading)
             msgpack.Packer(**self._writing)
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"msgpack refuses these options: {error}") from error
+        hooks = {name: _never_stopping(self._reading[name]) for name in _HOOKS if name in self._reading}
+        self.__dict__["_batching"] = self._reading | hooks
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return the next object's span, with its value if it is small or complete at first sight."""
@@ -141,7 +145,7 @@ class Msgpack(Framer[Any], metaclass=Interned):
 
     def _look(self, data: bytes | bytearray, start: int) -> ValueSpan | None:
         for size in _LOOKS:
-            unpacker = self._unpacker(_UNPROVEN_ARRAY, size)
+            unpacker = self._unpacker(_UNPROVEN_ARRAY, size, self._reading)
             unpacker.feed(data[start : start + size])
             try:
                 value = unpacker.unpack()
@@ -159,7 +163,7 @@ class Msgpack(Framer[Any], metaclass=Interned):
         self, data: bytes | bytearray, start: int, stop: int, frames: list[Any], longest: int
     ) -> tuple[int, bool]:
         """Append the Unpacker's objects; return where the rest begins and whether it refused."""
-        unpacker = self._unpacker(longest, stop - start)
+        unpacker = self._unpacker(longest, stop - start, self._batching)
         view, fed, end, known, refused = memoryview(data), start, start, len(frames), False
         try:
             while fed < stop:
@@ -175,10 +179,10 @@ class Msgpack(Framer[Any], metaclass=Interned):
             refused = True
         return _end_of(data, end, stop, len(frames) - known), refused
 
-    def _unpacker(self, longest: int, size: int) -> Any:
+    def _unpacker(self, longest: int, size: int, options: dict[str, Any]) -> Any:
         """Return an Unpacker for so many bytes that refuses arrays declared longer than `longest` elements."""
         # Without a read_size each Unpacker begins with a buffer of 1 MiB.
-        return msgpack.Unpacker(max_array_len=longest, max_buffer_size=0, read_size=size, **self._reading)
+        return msgpack.Unpacker(max_array_len=longest, max_buffer_size=0, read_size=size, **options)
 
     def _take_one(self, data: bytes | bytearray, start: int, frames: list[Any]) -> int:
         """Append the one object at `start`, if it is complete and good, and return where it ends."""
@@ -195,6 +199,18 @@ class Msgpack(Framer[Any], metaclass=Interned):
         # Options left at their default are not passed: parsing keywords takes a time that shows on small objects.
         chosen = {name: getattr(self, name) for name in names}
         return {name: value for name, value in chosen.items() if value != getattr(type(self), name)}
+
+
+def _never_stopping(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a hook that raises nothing that an Unpacker, iterated over, takes for the end of what it was fed."""
+
+    def call(*given: Any) -> Any:
+        try:
+            return hook(*given)
+        except (StopIteration, msgpack.OutOfData) as error:
+            raise ValueError from error
+
+    return call
 
 
 def _longest_harmless(data: bytes | bytearray, start: int, stop: int) -> int:

@@ -237,7 +237,7 @@ def installed_plugins(path: Sequence[str] | None = None) -> Iterator[Plugin]:
                 # Only the copy that comes first on the path can be imported; another may be there because the
                 # directory is on the path twice, or because an older release was left behind.
                 first = next(iter(metadata.distributions(name=name, **where)), distribution)
-                if normalised(name) not in seen and first.locate_file("") == distribution.locate_file(""):
+                if normalised(name) not in seen and _place_of(first) == _place_of(distribution):
                     seen.add(normalised(name))
                     found = _plugins_of(name, told.get("Version") or "", text)
         except PluginError as error:
@@ -245,6 +245,15 @@ def installed_plugins(path: Sequence[str] | None = None) -> Iterator[Plugin]:
             found = [Plugin(place, "", "entry_points.txt", {place: lambda: None})]
             found[0].fail(str(error), error.__cause__)
         yield from found
+
+
+def _place_of(distribution: metadata.Distribution) -> str:
+    """Return the directory or the zip file that a distribution is in, or nothing if it is in none."""
+    # As text: before Python 3.12, no two places in zip files are equal.
+    try:
+        return str(distribution.locate_file(""))
+    except Exception:  # noqa: BLE001 - what a program has within itself need not be a file
+        return ""
 
 
 def _declarations(distribution: metadata.Distribution) -> str:
