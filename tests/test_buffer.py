@@ -94,6 +94,7 @@ WAYS = ["append", "append", "extend", "borrow", "place", "take", "drop", "grow",
 )
 @example([("append", 700, True), ("borrow", 5, True), ("take", 6000, True)])
 @example([("append", 6000, True), ("place", 700, True), ("drop", 6000, True), ("append", 5, True)])
+@example([("append", 6000, True), ("append", 5, True), ("append", 700, True), ("append", 5, True)])
 def test_any_mix_of_operations_gives_the_bytes_in_order(steps: list[tuple[str, int, bool]]) -> None:
     data = bytes(i % 251 for i in range(10_000)) * 40
     buffer, fed, read = ReceiveBuffer(), 0, 0
@@ -129,3 +130,4 @@ def test_any_mix_of_operations_gives_the_bytes_in_order(steps: list[tuple[str, i
         lent = buffer.lent()
         assert lent is None or (buffer.pos, lent) == (0, data[read:fed])
         assert buffer.peek(20, at=3) == data[read + 3 : min(fed, read + 23)]
+    assert buffer.peek(fed) == data[read:fed]

@@ -255,6 +255,13 @@ def test_frames_cut_ahead_are_put_back_when_the_condition_changes(taken: int) ->
     assert (decoder.take_leftover(), decoder.buffered, decoder.offset) == (rest, 0, len(data))
 
 
+def test_padding_between_frames_cut_ahead_is_counted_as_none() -> None:
+    decoder = fed(b" a;" * 100)
+    for end in range(3, 60, 3):
+        assert decoder.next_frame(WORDS) == b"A"
+        assert decoder.frame_span == (end - 2, end)
+
+
 def test_frames_cut_ahead_stay_for_an_equal_condition_and_a_larger_limit_and_go_back_for_a_smaller_one() -> None:
     decoder = fed(b"short\n" * 40 + b"a longer line\n")
     for _ in range(30):
