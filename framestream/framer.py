@@ -256,6 +256,8 @@ class ReadCondition(ABC, Generic[T_co]):
         Override it if a batch can be cut faster than frame by frame. The decoder never passes
         more bytes than the limit allows for one frame, so it need not check sizes. It must agree with
         repeated `find` and `decode`, stop before a frame that raises, and may stop earlier.
+
+        A class that defines `find` or `decode` anew, and no `split`, has this one, whatever its base has.
         """
         frames: list[T_co] = []
         data, size = bytes(window.data), len(window.data)
@@ -307,6 +309,13 @@ class ReadCondition(ABC, Generic[T_co]):
         # A dataclass would print all options, defaults too; it keeps a `__repr__` that the class defines.
         if "__repr__" not in cls.__dict__:
             cls.__repr__ = cls.__repr__  # type: ignore[method-assign]
+        # An inherited `split` cuts and decodes as the class that defines it: Line's knows no other `decode`.
+        split, *others = (
+            next(place for place, base in enumerate(cls.__mro__) if name in vars(base))
+            for name in ("split", "find", "decode")
+        )
+        if min(others) < split < cls.__mro__.index(ReadCondition):
+            cls.split = ReadCondition.split  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
         """Return the call that makes this condition, without options that have their default."""

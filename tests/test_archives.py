@@ -813,8 +813,6 @@ def test_a_torn_end_is_cut_off_and_kept(path):
 class Nested(Delimiter):
     """Frames in frames, which begin where their payload does."""
 
-    split = ReadCondition.split
-
     def decode(self, payload):
         return list(iter_frames(payload, LengthPrefix(1)))
 

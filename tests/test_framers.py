@@ -85,6 +85,36 @@ def test_a_batch_of_any_bytes_is_what_single_reads_give(data: st.DataObject) -> 
     assert (end <= rest, repr(frames)) == (True, repr(expected[: len(frames)]))
 
 
+@pytest.mark.parametrize("method", ["find", "decode"])
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+@pytest.mark.parametrize("mixed", [False, True])
+def test_what_a_derived_framer_does_anew_it_does_in_batches_too(name: str, method: str, mixed: bool) -> None:
+    framer, material = SAMPLES[name]
+    base = type(framer)
+    asked = []
+
+    def anew(self: Any, given: Any) -> Any:
+        asked.append(given)
+        return getattr(base, method)(self, given)
+
+    bases, own = ((type("Mixed", (), {method: anew}), base), {}) if mixed else ((base,), {method: anew})
+    derived: Any = object.__new__(type("Derived", bases, own))
+    state: Any = object.__getstate__(framer)
+    for part in state if isinstance(state, tuple) else (state,):
+        for attribute, set_to in (part or {}).items():
+            object.__setattr__(derived, attribute, set_to)
+    for stream in material["examples"]:
+        window = Window(stream, eof=True)
+        frames, end = framer.split(window)
+        assert (repr(frames), end) == (repr(ReadCondition.split(derived, window)[0][: len(frames)]), end)
+        asked.clear()
+        ReadCondition.split(derived, window)
+        expected = len(asked)
+        asked.clear()
+        derived.split(window)
+        assert expected == len(asked)
+
+
 EXACT = sorted(name for name, sample in SAMPLES.items() if sample.framer.synchronises == "exact")
 
 

@@ -145,7 +145,22 @@ class Lax(Blocking):
             super().send_eof()
 
 
+class Shuffling(Blocking):
+    """Puts the first buffer of what needs several of them last."""
+
+    def send(self, frame):
+        super().send(frame[1 << 16 :] + frame[: 1 << 16])
+
+    def receive(self, *arguments, **limits):
+        frame = super().receive(*arguments, **limits)
+        return frame[1 << 16 :] + frame[: 1 << 16]
+
+    def frames(self):
+        return [frame[1 << 16 :] + frame[: 1 << 16] for frame in super().frames()]
+
+
 FAULTS = {
+    Shuffling: {"chunks_and_giving_up_change_no_frame", "frames_sent_at_once_leave_whole"},
     Lax: {"a_closed_stream_takes_nothing"},
     Abrupt: {"frames_sent_at_once_leave_whole"},
     Forgetful: {"chunks_and_giving_up_change_no_frame"},

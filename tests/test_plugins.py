@@ -407,6 +407,20 @@ def test_listing_many_entry_points_takes_time_in_proportion(installed: Site, mod
     assert calls[1] < 2.2 * calls[0]
 
 
+def test_listing_the_framers_of_many_plugins_takes_time_in_proportion(installed: Site, tmp_path: Path) -> None:
+    calls = []
+    for size in (20, 40, 80):
+        for number in range(size // 2 if calls else 0, size):
+            (tmp_path / f"acme{number}.py").write_text(healthy(f"upto{number}"))
+            installed.write_metadata(f"acme{number}", "1.0", {f"upto{number}": f"acme{number}"})
+        installed.scan()
+        plugins.load()
+        with Profile() as profile:
+            assert len(available_framers()) == len(BUILT_IN) + size
+        calls.append(sum(entry.callcount for entry in profile.getstats()))
+    assert calls[2] - calls[1] < 2.2 * (calls[1] - calls[0])
+
+
 def test_a_slow_plugin_fails(installed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     installed.install("acme-upto", healthy("upto"), "upto")
     for limit in ("soon", "nan", "-1"):
@@ -497,6 +511,7 @@ def test_the_environment_selects(installed: Site, monkeypatch: pytest.MonkeyPatc
     assert reason("other") == disabled.format("other", "FRAMESTREAM_PLUGINS does not name it")
     assert reason("third") == disabled.format("third", "FRAMESTREAM_DISABLE_PLUGINS names it")
     assert {"other", "third"}.isdisjoint(plugins.names())
+    plugins.notices().clear()
     assert plugins.notices() == ["no plugin answers to 'typo', which the environment names"]
     plugins.disable("upto", reason="-p no:upto")
     assert reason("upto") == disabled.format("upto", "-p no:upto")

@@ -81,14 +81,19 @@ def available_framers() -> tuple[FramerInfo, ...]:
     configuration has an entry even if it makes no framer; its summary says why.
     """
     plugins.load()
-    names = [f"{plugin.distribution}/{name}" for plugin in plugins for name in plugin.framers]
     found: dict[tuple[Plugin | None, str], FramerInfo] = {}
-    for name in (*plugins.names(), *names):
+
+    def add(name: str) -> None:
         with suppress(PluginError):  # it is claimed, or its plugin is no longer in use
             factory, plugin = plugins.find(name)
-            place = plugin, name.rpartition("/")[2]
-            if place not in found:
-                found[place] = _described(name, factory, plugin)
+            found[plugin, name.rpartition("/")[2]] = _described(name, factory, plugin)
+
+    for name in plugins.names():
+        add(name)
+    for plugin in plugins:
+        for name in plugin.framers:
+            if (plugin, name) not in found:  # with its distribution, each name is looked for among all plugins
+                add(f"{plugin.distribution}/{name}")
     return tuple(sorted(found.values(), key=lambda info: info.name))
 
 

@@ -254,7 +254,7 @@ class PluginManager:
     def notices(self) -> list[str]:
         """Return the problems of the selection: names in the environment that no plugin has."""
         list(self)  # which looks for plugins, unless that was done
-        return self._notices
+        return list(self._notices)
 
     # Inside
 

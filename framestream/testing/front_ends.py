@@ -47,6 +47,8 @@ _FLOOD: Final = [b"x\n" * 50_000] * 640
 
 _BAD: Final = b"good\n\xff\xfe\nbetter\n"
 _LARGE: Final = b"\0\6sixsix\0\5fives\0\7seven..\0\1!"
+# Repeated, no two places a power of two apart look the same: what is put together in another order shows.
+_LONG: Final = bytes(range(251))
 # What arrives, the options, and what each receive returns or raises.
 _RECEIVED: Final[tuple[tuple[Any, bytes, dict[str, Any], list[Any]], ...]] = (
     (LengthPrefix(4), b"\0\x20\0\0", {}, [(FrameTooLarge, 0)]),
@@ -162,7 +164,7 @@ def _send_all(front: FrontEnd, frames: list[Any]) -> None:
 def chunks_and_giving_up_change_no_frame(open_: Opener) -> None:
     """The same frames arrive for every chunking, small or large, however often a receive gives up."""
     small = [b"hello", b"", b"!", bytes(32)]
-    for frames, size in [*((small, size) for size in (1, 2, 3, 7, 100)), ([b"x" * 500_000], 200_000)]:
+    for frames, size in [*((small, size) for size in (1, 2, 3, 7, 100)), ([_LONG * 2000], 200_000)]:
         wire = b"".join(len(frame).to_bytes(4, "big") + frame for frame in frames)
         with _joined(open_, LengthPrefix(4)) as (front, peer), ThreadPoolExecutor(1) as pool:
             received = []
@@ -318,7 +320,7 @@ def what_has_no_encoding_is_not_sent(open_: Opener) -> None:
 @_claim
 def frames_sent_at_once_leave_whole(open_: Opener) -> None:
     """Threads or tasks that send at the same time do not mix their frames, the largest of which no buffer holds."""
-    payloads = [[bytes([number]) * size for size in (1, 20_000, 1 << 20)] for number in range(4)]
+    payloads = [[_LONG[number:] * times for times in (1, 80, 4000)] for number in range(4)]
     with _joined(open_, LengthPrefix(4)) as (front, peer), ThreadPoolExecutor(4) as pool:
         sending = [pool.submit(_send_all, front, each) for each in payloads]
         with peer.makefile("rb") as file:

@@ -112,6 +112,7 @@ class CobsR(Cobs):
     }
     malformed: ClassVar[dict[bytes, str]] = {}
     peers = ("cobs 1.2.2 (PyPI)",)
+    split = Cobs.split  # which asks `decode`
 
     def decode(self, payload: bytes) -> bytes:
         """Return the packet."""

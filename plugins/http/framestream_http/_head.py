@@ -160,6 +160,7 @@ class HttpRequest(_HttpHead[RequestHead]):
     """
 
     name = "http-request"
+    split = _HttpHead.split  # which decodes as this class does
     folds = False
     examples: ClassVar[dict[bytes, list[RequestHead]]] = {
         b"GET / HTTP/1.1\r\nHost: a\r\n\r\n": [RequestHead(b"GET", b"/", ((b"Host", b"a"),))]
@@ -233,6 +234,7 @@ class HttpResponse(_HttpHead[ResponseHead]):
     """
 
     name = "http-response"
+    split = _HttpHead.split  # as above
     folds = True
     examples: ClassVar[dict[bytes, list[ResponseHead]]] = {
         b"HTTP/1.1 204 No Content\r\n\r\n": [ResponseHead(204, b"No Content", ())]
