@@ -730,6 +730,17 @@ def test_the_bytes_of_a_skipped_frame_are_nobodys(name: str, begin: Callable[...
             }.get(begin, ([len(frame)], len(frame)))
 
 
+def test_the_extent_of_the_frame_before_is_not_that_of_one_that_is_skipped() -> None:
+    decoder = fed(prefixed(b"12345")[:6], **DISCARD)
+    assert decoder.next_frame(Prefixed()) is NEED_DATA
+    decoder.receive_data(b"345")
+    assert decoder.next_frame(Prefixed()) == b"12345"
+    decoder.receive_data(b"far too")
+    assert decoder.next_frame(Lines()) is NEED_DATA
+    decoder.receive_data(b"!\nok\n")
+    assert decoder.next_frame(Lines()) == b"ok"
+
+
 # Frames in parts
 
 
