@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+from cProfile import Profile
 from functools import partial
 from types import MappingProxyType
 
@@ -51,6 +52,40 @@ def test_bad_frames_are_raised_or_skipped_and_counted_or_become_rows(caplog):
     told = list(rows(split, on_error="column"))
     assert [None, True, None, True] == [row["_error"] and "offset" in row["_error"] for row in told]
     assert [0, 2, 4, 6] == [row["offset"] for row in told]
+
+
+def test_frames_that_make_no_row_take_time_in_proportion():
+    calls = []
+    for size in (100, 200):
+        split = whole(packed(*[{"a": 1, "_error": 2}] * size), Msgpack())
+        with Profile() as profile:
+            assert all(row["_error"] for row in rows(split, on_error="column"))
+        calls.append(sum(entry.callcount for entry in profile.getstats()))
+    assert calls[1] < 2.2 * calls[0]
+
+
+def test_the_names_of_fields_are_compared_a_few_times_each():
+    compared = []
+
+    class Name(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            compared.append(other)
+            return str.__eq__(self, other)
+
+    class Key:
+        def __init__(self, name):
+            self.name = Name(name)
+
+        def __str__(self):
+            return self.name
+
+    keys = [*map(Key, map(str, range(300))), Key("7")]
+    split = whole(b"odd\n", Mapped(Line(), lambda _: dict.fromkeys(keys)))
+    refused(PayloadError, list, rows(split), match="two of its fields are called '7'")
+    assert len(compared) < 3 * len(keys)
 
 
 @pytest.mark.parametrize(

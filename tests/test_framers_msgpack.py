@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from contextlib import suppress
 from itertools import takewhile
@@ -183,6 +184,11 @@ def test_a_hook_that_raises_refuses_its_object_and_no_other(fault: type[Exceptio
             chunks = [data[at : at + size] for at in range(0, len(data), size)]
             read = [({"a": 1},), (1, b"good"), *range(600)]
             assert batches(condition, *chunks) == [*read, ("bad", refused), *read]
+
+
+def test_a_framer_with_hooks_can_be_sent_to_another_process() -> None:
+    condition = Msgpack(object_hook=sorted, ext_hook=divmod)
+    assert pickle.loads(pickle.dumps(condition)) == condition
 
 
 ENDLESS: list[Any] = []

@@ -8,6 +8,7 @@ need the extra "arrow".
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -110,12 +111,14 @@ def rows(split: Split, *, on_error: OnError = "raise") -> Iterator[Row]:
     """
     bad = _BadFrames(split, on_error)
     for start, stop, records in _pieces(split):
+        placed: list[Record] = []
         for number, given in enumerate(records):
             record = given
             try:
                 row = _row(record, on_error)
             except ValueError as cause:
-                record = _bad(_placed(split, start, stop)[number], split, str(cause), cause)
+                placed = placed or _placed(split, start, stop)  # once for all of them
+                record = _bad(placed[number], split, str(cause), cause)
                 row = _row(record, on_error)
             if record.error is not None:
                 bad.meet(record.error)
@@ -146,7 +149,7 @@ def _row(record: Record, on_error: OnError) -> Row:
         names = [_text(key) for key in row]
         row = dict(zip(names, row.values(), strict=True))
         if len(row) < len(names):
-            raise ValueError(f"two of its fields are called {max(names, key=names.count)!r}")
+            raise ValueError(f"two of its fields are called {Counter(names).most_common(1)[0][0]!r}")
     if on_error == "column":
         if ERROR in row:
             raise ValueError(f"one of its fields is called {ERROR!r}, as is the column of errors")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Annotated, Any, Final, Literal, Optional, TypeAlias
 
@@ -97,7 +98,7 @@ class Msgpack(Framer[Any], metaclass=Interned):
             msgpack.Packer(**self._writing)
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"msgpack refuses these options: {error}") from error
-        hooks = {name: _never_stopping(self._reading[name]) for name in _HOOKS if name in self._reading}
+        hooks = {name: partial(_ask, self._reading[name]) for name in _HOOKS if name in self._reading}
         self.__dict__["_batching"] = self._reading | hooks
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
@@ -201,16 +202,12 @@ class Msgpack(Framer[Any], metaclass=Interned):
         return {name: value for name, value in chosen.items() if value != getattr(type(self), name)}
 
 
-def _never_stopping(hook: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a hook that raises nothing that an Unpacker, iterated over, takes for the end of what it was fed."""
-
-    def call(*given: Any) -> Any:
-        try:
-            return hook(*given)
-        except (StopIteration, msgpack.OutOfData) as error:
-            raise ValueError from error
-
-    return call
+def _ask(hook: Callable[..., Any], *given: Any) -> Any:
+    """Call a hook; raise nothing that an Unpacker, iterated over, takes for the end of what it was fed."""
+    try:
+        return hook(*given)
+    except (StopIteration, msgpack.OutOfData) as error:
+        raise ValueError from error
 
 
 def _longest_harmless(data: bytes | bytearray, start: int, stop: int) -> int:
