@@ -38,6 +38,7 @@ from framestream import (
 from framestream.decoder import DecoderStats
 from framestream.errors import FramestreamError, Respite
 from framestream.framer import PADDING, Decode
+from framestream.testing.suite import in_chunks
 
 BOTH = pytest.mark.parametrize("read", ["next_frame", "next_batch"])
 
@@ -465,6 +466,25 @@ def test_positions_that_are_no_integers_are_the_authors_mistake(answer: Any, rea
     assert decoder.take_leftover() == b"abcd"
 
 
+class Whole(int):
+    """An integer of another type, as arrays have them."""
+
+
+@pytest.mark.parametrize("read", ["next_frame", "next_batch", "next_part"])
+def test_positions_may_be_any_integers(read: str) -> None:
+    class Own(ReadCondition[bytes]):
+        def find(self, window: Window) -> Any:
+            start, size = window.start, len(window.data)
+            if size < start + 3:
+                return NeedMore(Whole(3), resume=Whole(size), settled=Whole(start), payload_start=Whole(start))
+            return Whole(start), Whole(start + 2), Whole(start + 3)
+
+    decoder = fed(b"a")
+    assert getattr(decoder, read)(Own()) is NEED_DATA
+    decoder.receive_data(b"b\n")
+    assert getattr(decoder, read)(Own()) == ([b"ab"] if read == "next_batch" else b"ab")
+
+
 @BOTH
 def test_a_limit_that_is_no_number_is_not_the_framers_mistake(read: str) -> None:
     limit: Any = "5"
@@ -728,6 +748,24 @@ def test_the_bytes_of_a_skipped_frame_are_nobodys(name: str, begin: Callable[...
                 leave: ([], 0),
                 refuse: ([], len(frame)),
             }.get(begin, ([len(frame)], len(frame)))
+
+
+def test_what_is_wrong_in_a_skipped_frame_is_told_by_the_next_call_and_left_over() -> None:
+    class Spoilt(ReadCondition[bytes]):
+        def find(self, window: Window) -> NeedMore:
+            if b"!" in window.data[window.resume :]:
+                raise FramingError("no frame")
+            return NeedMore(resume=len(window.data), settled=len(window.data))
+
+    for size in (1, 2, 3, 4):
+        decoder, condition = fed(b"abc"), Spoilt()
+        assert decoder.next_part(condition) == b"abc"
+        decoder.skip_frame()
+        for chunk in in_chunks(b"de!f", size):
+            decoder.receive_data(chunk)
+            assert decoder.offset == min(decoder.received, 5)
+        refused(FramingError, decoder.next_frame, condition, match="no frame")
+        assert (decoder.offset, decoder.take_leftover()) == (5, b"!f")
 
 
 def test_the_extent_of_the_frame_before_is_not_that_of_one_that_is_skipped() -> None:
