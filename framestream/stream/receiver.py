@@ -52,12 +52,14 @@ READ_AHEAD: Final = 1 << 16
 """Unread bytes at which a stream without a read leaves the rest to the system, and so to the peer."""
 
 # Receives without a pass of the loop, before other streams get a turn.
-TURN: Final = 4
+TURN: Final = 8
 # Seconds after which a reader that was woken in bulk receives no more without a pass of the loop: what it does
 # with each frame may cost more than all receives, and 2 MiB of lines at 1 ms each would stop all else for ten seconds.
 LONG: Final = 0.01
 # A frame that misses this much is received in its final place, or with as much as the kept buffer holds.
 LARGE: Final = 1 << 14
+# Smaller frames cost a tenth more if more is received at once: what comes last drives the first out of the cache.
+_FOR_SMALL: Final = 1 << 18
 # Up to this size a copy costs less than tracking whose bytes they are.
 _COPIED: Final = 1 << 14
 
@@ -205,11 +207,13 @@ class Receiver:
                 self._in_place = True
                 return place
             last = self.decoder.last_size
-            if LARGE <= last < size:
+            if last < LARGE:
+                size = min(size, _FOR_SMALL)
+            elif last < size:
                 # Frames in a row are often of one size. Then this ends where one ends: a frame that is cut short is
                 # copied and joined to its rest, and costs as much as four whole ones ("prefix-64k" in benchmarks/).
                 size -= (size + self.decoder.held) % last
-            elif last >= size > READ_AHEAD:
+            elif size > READ_AHEAD:
                 size = READ_AHEAD  # the next is probably as large, and has its final place once it has begun
         elif size > READ_AHEAD:
             size = READ_AHEAD
