@@ -367,7 +367,7 @@ class CurrentFrame:
 
     def _check_integers(self, found: Any, *positions: Any) -> None:
         for position in positions:
-            if type(position) is not int and not hasattr(position, "__index__"):
+            if not hasattr(position, "__index__"):
                 self.fault(f"find returned {found!r}, whose positions are not all integers")
 
     def _note_extent(self, found: tuple[Any, ...]) -> None:

@@ -461,6 +461,12 @@ def nearest(word: str, among: Iterable[str]) -> str | None:
     return next(iter(get_close_matches(word, list(among), n=1)), None)
 
 
+def did_you_mean(word: str, among: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the likeliest spelling, or nothing."""
+    close = nearest(word, among)
+    return f"; did you mean {close!r}?" if close else ""
+
+
 def unknown_options(what: str, unknown: Iterable[str], known: Iterable[str], elsewhere: Mapping[str, str]) -> TypeError:
     """Return the error for options that there are not; it suggests what was meant, which may have another name."""
     names = sorted(unknown)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from framestream._events import EVENTS, Listener, events
-from framestream.errors import PluginError, UnknownFramerError, blame, nearest
+from framestream.errors import PluginError, UnknownFramerError, blame, did_you_mean, nearest
 from framestream.framers import BUILT_IN
 
 if TYPE_CHECKING:
@@ -325,12 +325,6 @@ def is_name(text: str) -> bool:
 def normalised(distribution: str) -> str:
     """Return a distribution's name as package indexes compare it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
-
-
-def did_you_mean(word: str, among: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the likeliest spelling, or nothing."""
-    close = nearest(word, among)
-    return f"; did you mean {close!r}?" if close else ""
 
 
 # The environment -------------------------------------------------------------------------------

@@ -10,9 +10,8 @@ from inspect import Parameter, signature
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from framestream.errors import SpecError
+from framestream.errors import SpecError, did_you_mean
 from framestream.framer import ReadCondition
-from framestream.registry.manager import did_you_mean
 
 # From words to values --------------------------------------------------------------------------
 

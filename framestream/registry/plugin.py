@@ -16,10 +16,10 @@ from typing import Any, Literal, TypeAlias
 
 import pluggy
 
-from framestream.errors import PluginError, blame, printable
+from framestream.errors import PluginError, blame, did_you_mean, printable
 from framestream.framer import ReadCondition
 from framestream.registry import hookspecs
-from framestream.registry.manager import did_you_mean, is_name, normalised
+from framestream.registry.manager import is_name, normalised
 
 State: TypeAlias = Literal["installed", "loading", "loaded", "disabled", "failed"]
 Factory: TypeAlias = Callable[..., ReadCondition[Any]]

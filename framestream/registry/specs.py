@@ -11,10 +11,10 @@ from inspect import BoundArguments, Parameter, signature
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
-from framestream.errors import PluginError, SpecError, blame, nearest
+from framestream.errors import PluginError, SpecError, blame, did_you_mean, nearest
 from framestream.framer import ReadCondition
 from framestream.framers import BUILT_IN
-from framestream.registry.manager import NamedFramer, did_you_mean, is_name
+from framestream.registry.manager import NamedFramer, is_name
 from framestream.registry.options import Option, Word, format_value, options_of, unescaped
 
 if TYPE_CHECKING:
