@@ -341,6 +341,16 @@ async def test_close_sends_what_only_waited_for_the_end_of_the_pass(kind):
     await raised(StreamClosed, second)
 
 
+@pytest.mark.parametrize("count", [1000, 20_000])
+@pytest.mark.parametrize("kind", ["tcp", "unix", "memory"])
+async def test_all_that_was_written_in_a_pass_leaves_before_a_close_in_it_however_small_the_pieces(kind, count):
+    async with joined(kind) as (client, server):
+        for number in range(count):
+            client.write(b"%d" % (number % 10))
+        client.close()
+        assert (b"0123456789" * (count // 10)) == await server.read_until_close()
+
+
 @once
 @pytest.mark.parametrize("others", [0, 3])
 async def test_waits_that_were_given_up_are_forgotten_although_the_peer_takes_nothing(others):

@@ -102,7 +102,7 @@ class Sender:
         self._timer: asyncio.TimerHandle | None = None
         self._queue: deque[Buffer] | None = None  # an idle connection does not pay for a deque
         self._barrier: int | None = None  # the position up to which bytes may leave
-        self._at_end_of_pass = False  # `end_pass` will be called
+        self._at_end_of_pass = False  # `_end_pass` will be called
         self._eof_due: bool | None = None  # whether the end has still to be sent; None: it was not asked for
         self._waiters: list[list[Any]] | None = None  # a heap: position, number, and a Tell, or None if given up
         self._most_waiters = _FEW_WAITERS
@@ -188,10 +188,9 @@ class Sender:
     def _call_at_end_of_pass(self) -> None:
         if not self._at_end_of_pass:
             self._at_end_of_pass = True
-            self._stream.loop.call_soon(self.end_pass)
+            self._stream.loop.call_soon(self._end_pass)
 
-    def end_pass(self) -> None:
-        """Send what was written in this pass of the loop and is not sent yet."""
+    def _end_pass(self) -> None:
         self._at_end_of_pass = False
         if self.state is SPENT:
             self.state = READY
@@ -353,6 +352,15 @@ class Sender:
             self.refuse("this half of the stream is ended: nothing can be written after its end")
             self._eof_due = True
             self.send_queued()
+
+    def send_rest_of_pass(self) -> None:
+        """Send now, in however many pieces, what only waits for the end of this pass; keep what is not taken."""
+        if self.state is SPENT:
+            try:
+                while self._ready:
+                    self._offer()
+            except Exception:  # noqa: BLE001, S110 - the stream is being closed: the waiters are told next
+                pass
 
     def fail(self, error: BaseException) -> None:
         """Close for this error: pending and later writes raise it."""
