@@ -12,6 +12,7 @@ A claim returns if it holds; if not, it raises ``AssertionError`` or the front e
 
 from __future__ import annotations
 
+import reprlib
 import socket
 import struct
 import time
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import chain, count
+from itertools import chain, count, zip_longest
 from typing import Any, Final, Protocol, TypeAlias
 
 from framestream.errors import (
@@ -160,6 +161,13 @@ def _send_all(front: FrontEnd, frames: list[Any]) -> None:
         front.send(frame)
 
 
+def _same_frames(expected: list[Any], received: list[Any]) -> None:
+    """Compare long frames. pytest would explain the difference that an ``assert`` finds, for minutes."""
+    for number, (sent, came) in enumerate(zip_longest(expected, received)):
+        if sent != came:
+            raise AssertionError(f"frame {number} should be {reprlib.repr(sent)}, and is {reprlib.repr(came)}")
+
+
 @_claim
 def chunks_and_giving_up_change_no_frame(open_: Opener) -> None:
     """The same frames arrive for every chunking, small or large, however often a receive gives up."""
@@ -173,7 +181,7 @@ def chunks_and_giving_up_change_no_frame(open_: Opener) -> None:
                 with suppress(TimeoutError):
                     received.append(front.receive(timeout=_MOMENT / 10))
             pool.submit(peer.shutdown, socket.SHUT_WR)
-            assert frames == received + front.frames()
+            _same_frames(frames, received + front.frames())
             assert front.leftover == b""
 
 
@@ -327,7 +335,7 @@ def frames_sent_at_once_leave_whole(open_: Opener) -> None:
             wire = file.read(sum(4 + len(payload) for payload in chain(*payloads)))
         for done in sending:
             done.result(PATIENCE)
-    assert sorted(chain(*payloads)) == sorted(iter_frames(wire, LengthPrefix(4)))
+    _same_frames(sorted(chain(*payloads)), sorted(iter_frames(wire, LengthPrefix(4))))
 
 
 @_claim
