@@ -67,7 +67,7 @@ E = TypeVar("E", bound=FramingError)
 OnOversize: TypeAlias = Literal["raise", "discard", "truncate", "close"]
 
 DEFAULT_MAX_FRAME_SIZE: Final = 1 << 20
-POLICIES: Final[tuple[str, ...]] = get_args(OnOversize)
+POLICIES: Final[tuple[OnOversize, ...]] = get_args(OnOversize)
 # Header, delimiter and padding together may take this much even if the payload limit is smaller.
 _MOST_OVERHEAD: Final = 65536
 # A payload that misses this much is received in its final place. For less, receiving a chunk and

@@ -7,26 +7,21 @@ end in a function instead are in `callbacks`.
 from __future__ import annotations
 
 from asyncio import CancelledError, sleep
-from collections.abc import AsyncIterator, Coroutine
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from weakref import ref
 
 from framestream._events import events
-from framestream.decoder import END, FRAME_END, IN_PARTS, NEED_DATA
+from framestream.decoder import END, FRAME_END, IN_PARTS, NEED_DATA, FrameDecoder
 from framestream.errors import FrameTooLarge, IncompleteFrame, Respite, StreamBusy
+from framestream.framer import ReadCondition
 from framestream.framers.amounts import UntilClose
 from framestream.stream.receiver import FLOWING
+from framestream.stream.timeouts import ReadTimeouts, ReadTimer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextvars import Context
-    from types import TracebackType
-    from typing import Self
-
-    from framestream.decoder import FrameDecoder
-    from framestream.framer import ReadCondition
     from framestream.stream.stream import IOStream
-    from framestream.stream.timeouts import ReadTimeouts, ReadTimer
 
 T = TypeVar("T")
 
@@ -376,9 +371,7 @@ class FrameBody(PendingRead, AsyncIterator[bytes]):
         self.stream.receiver.claim(self, None)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if not self._done:
             self._done = True
             self.stream.receiver.decoder.skip_frame()
