@@ -21,16 +21,17 @@ import inspect
 import os
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, Unpack, overload
+from typing import Any, Final, Generic, Protocol, Self, Unpack, overload
 
 from framestream import net
 from framestream._events import events
-from framestream.errors import FramestreamError, FrameTooLarge, PayloadError, StreamBusy
+from framestream.errors import FramestreamError, FrameTooLarge, PayloadError, StreamBusy, because
 from framestream.framer import Framer, ReadCondition
 from framestream.iterate import condition_of
 from framestream.net.connect import ConnectOptions
@@ -39,9 +40,6 @@ from framestream.net.sockets import on_failure, open_stream
 from framestream.stream.options import StreamOptions
 from framestream.stream.stream import Condition, F, IOStream, ReadBy, ReadLimits, SendFramer, StreamStats, T
 from framestream.transport import PipeTransport, Transport
-
-if TYPE_CHECKING:
-    import ssl
 
 __all__ = ["ProcessStream", "Server", "Stream", "connect", "framed", "serve"]
 
@@ -432,11 +430,9 @@ def framed(
     async def make() -> IOStream[Any]:
         if isinstance(source, socket.socket | Transport) or not hasattr(source, "fileno"):
             return IOStream(source, framer=framer, send_framer=send_framer, **options)
-        with ExitStack() as unless_framed:
-            descriptor = os.dup(source.fileno())
-            unless_framed.callback(os.close, descriptor)
+        descriptor = os.dup(source.fileno())
+        with on_failure(os.close, descriptor):
             transport = PipeTransport(descriptor, descriptor)
-            unless_framed.pop_all()
         return open_stream(transport, framer=framer, send_framer=send_framer, **options)
 
     return Stream(_run(_background(), make))
@@ -540,11 +536,8 @@ async def in_thread(function: Callable[[], T], name: str) -> T:
             done.set_result(function())
         except BaseException as error:  # noqa: BLE001  # the waiting coroutine raises it
             if isinstance(error, StopIteration) or not isinstance(error, Exception):
-                raised = RuntimeError(f"a thread raised {type(error).__name__}")
-                raised.__cause__ = error
-                done.set_exception(raised)
-            else:
-                done.set_exception(error)
+                error = because(RuntimeError(f"a thread raised {type(error).__name__}"), error)
+            done.set_exception(error)
 
     threading.Thread(target=work, name=name, daemon=True).start()
     return await asyncio.wrap_future(done)

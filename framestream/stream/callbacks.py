@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,16 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from framestream._events import events
 from framestream.decoder import END, FRAME_END, NEED_DATA
 from framestream.errors import FramestreamError, IncompleteFrame, Respite, StreamClosed, check_function
+from framestream.framer import ReadCondition
 from framestream.stream.reads import PendingRead
 from framestream.stream.receiver import EndKind
+from framestream.stream.timeouts import ReadTimeouts
+from framestream.transport.base import settle
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable
-
-    from framestream.framer import ReadCondition
     from framestream.stream.stream import IOStream
-    from framestream.stream.timeouts import ReadTimeouts
 
 T = TypeVar("T")
 
@@ -101,8 +101,7 @@ class Callbacks:
     def close(self) -> None:
         """Run the close callback, if no other has still to run, and wake the tasks that wait for the end."""
         for waiter in self.waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            settle(waiter)
         if self.on_close is not None and not self.pending:
             callback, self.on_close = self.on_close, None
             self.soon(callback)

@@ -20,10 +20,10 @@ Positions count the bytes ever written: a writer that waits for its bytes waits 
 
 from __future__ import annotations
 
+import asyncio
 from array import array
-from asyncio import CancelledError
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from enum import Enum
 from functools import partial
 from heapq import heapify, heappop, heappush
@@ -31,15 +31,11 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from framestream.errors import BufferFull, StreamClosed, StreamTimeout, counted
-from framestream.transport.base import MOST_BUFFERS
+from framestream.transport.base import MOST_BUFFERS, Buffer, settle
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Awaitable, Callable, Generator, Mapping
-
     from framestream.stream.receiver import Receiver
     from framestream.stream.stream import IOStream
-    from framestream.transport.base import Buffer
 
 BytesLike: TypeAlias = "bytes | bytearray | memoryview"
 Tell: TypeAlias = "Callable[[StreamClosed | None], object]"
@@ -312,10 +308,10 @@ class Sender:
         if not self.pending:
             raise self._lost()
         waiter: asyncio.Future[None] = self._stream.loop.create_future()
-        entry = self._add_waiter(position, partial(_settle, waiter))
+        entry = self._add_waiter(position, partial(settle, waiter))
         try:
             await waiter
-        except CancelledError:
+        except asyncio.CancelledError:
             entry[2] = None
             raise
 
@@ -407,15 +403,6 @@ class Sender:
         else:
             reason = f"peer took nothing of {counted(self.size, 'byte')} for {self._timeout} s"
             self._stream.on_write_error(StreamTimeout(reason))
-
-
-def _settle(future: asyncio.Future[None], lost: StreamClosed | None) -> None:
-    if future.done():
-        return
-    if lost is None:
-        future.set_result(None)
-    else:
-        future.set_exception(lost)
 
 
 class _Done:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -32,20 +35,16 @@ from framestream.errors import (
 )
 from framestream.framer import Framer, ReadCondition, check_condition, meant_by
 from framestream.framers.amounts import Available, Exactly
-from framestream.iterate import condition_of
+from framestream.iterate import Options, condition_of
 from framestream.stream.callbacks import CallbackRead, Callbacks, FrameHandler, StreamingRead, in_context
 from framestream.stream.options import DEFAULTS, StreamOptions, check_options
 from framestream.stream.reads import REST, AwaitedBytes, Batches, FrameBody, PendingRead, WaitingFrames, next_answer
 from framestream.stream.receiver import ENDED, End, EndKind, Receiver
 from framestream.stream.sender import DONE, BytesLike, Sender
 from framestream.stream.timeouts import ReadTimeouts, within
-from framestream.transport.base import Transport, is_reset
+from framestream.transport.base import Transport, is_reset, settle
 
 if TYPE_CHECKING:
-    import socket
-    import ssl
-    from collections.abc import Awaitable, Callable, Coroutine, Sequence
-    from types import TracebackType
     from typing import Self, TypeAlias, Unpack
 
     from typing_extensions import TypeVar
@@ -194,12 +193,7 @@ class IOStream(Generic[F]):
         frame, idle, rate = settings["frame_timeout"], settings["idle_timeout"], settings["min_rate"]
         is_limited = rate or frame is not None or idle is not None
         self.timeouts = ReadTimeouts(frame, idle, rate, settings["rate_grace"]) if is_limited else None
-        decoder = FrameDecoder(
-            max_frame_size=settings["max_frame_size"],
-            on_oversize=settings["on_oversize"],
-            on_discard=settings["on_discard"],
-            on_payload_error=settings["on_payload_error"],
-        )
+        decoder = FrameDecoder(**{name: settings[name] for name in Options.__annotations__})
         decoder.begin_turn()
         self.receiver = Receiver(self, transport, decoder, settings)
         self.sender = Sender(self, self.receiver, settings)
@@ -702,9 +696,8 @@ class IOStream(Generic[F]):
             self._say_goodbye(transport)
             self.receiver.set_end(end, at_once=False)
             self.sender.close()
-            if self._handshake is not None and not self._handshake.done():
-                what = "stream closed during the TLS handshake"
-                self._handshake.set_exception(StreamClosed(what, real_error=end.error))
+            if self._handshake is not None:
+                settle(self._handshake, StreamClosed("stream closed during the TLS handshake", real_error=end.error))
             if self._callbacks is not None:
                 self._callbacks.close()
         transport.close()
@@ -779,9 +772,7 @@ class IOStream(Generic[F]):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None or isinstance(error, Exception):
             await self.aclose()
         else:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import select
 import socket
 import stat
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from weakref import finalize
 
 from framestream.errors import printable
 from framestream.transport.base import MOST_BUFFERS, Buffer, PolledTransport
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Sequence
 
 Kind: TypeAlias = Literal["reader", "writer"]
 Socket: TypeAlias = socket.socket
