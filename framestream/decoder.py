@@ -681,8 +681,8 @@ class FrameDecoder:
     Attributes:
         condition: the condition of the last call.
         ahead: frames of that condition that were cut ahead, the next one last. While it is not empty,
-            ``decoder.ahead.pop()`` does the same as ``next_frame(decoder.condition)`` without a call. Look
-            the list up each time: each batch is a new list.
+            ``decoder.ahead.pop()`` does the same as ``next_frame(decoder.condition)`` without a call. Each
+            batch is a new list, and one whose frames are delivered or put back is empty.
         last_size: bytes of the frame delivered last, header and delimiter included; in a batch, the average.
     """
 
@@ -912,7 +912,7 @@ class FrameDecoder:
             if self.ahead:
                 self.ahead.reverse()
                 frames += self.ahead
-                self.ahead = _NOTHING
+                self.ahead.clear()
             try:
                 frame = self._whole_frame(condition, limit)
             except (FramestreamError, Respite) as error:
@@ -1272,7 +1272,7 @@ class FrameDecoder:
         batch = self._follow()
         self._buffer.unread(batch.head, batch.at, batch.end)
         self._cut -= len(self.ahead)
-        self.ahead = _NOTHING
+        self.ahead.clear()
         self._batch = None
         self._start = batch.base + batch.start
         self.last_size = batch.at - batch.start

@@ -256,6 +256,23 @@ def test_frames_cut_ahead_are_put_back_when_the_condition_changes(taken: int) ->
     assert (decoder.take_leftover(), decoder.buffered, decoder.offset) == (rest, 0, len(data))
 
 
+@pytest.mark.parametrize("other", [
+    lambda decoder: decoder.next_batch(Lines()),
+    lambda decoder: decoder.next_frame(Lines(), max_size=1),
+    lambda decoder: decoder.next_frame(Exactly(1)),
+    lambda decoder: decoder.next_part(Lines()),
+    lambda decoder: decoder.take_leftover(),
+])  # fmt: skip
+def test_frames_cut_ahead_leave_their_list_whichever_way_they_go(other: Callable[[FrameDecoder], object]) -> None:
+    decoder = fed(b"a\n" * 100)
+    for _ in range(50):
+        decoder.next_frame(Lines())
+    ahead = decoder.ahead
+    assert ahead
+    other(decoder)
+    assert ahead == []
+
+
 def test_padding_between_frames_cut_ahead_is_counted_as_none() -> None:
     decoder = fed(b" a;" * 100)
     for end in range(3, 60, 3):

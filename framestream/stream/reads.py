@@ -292,21 +292,21 @@ class AwaitedBytes(AwaitedRead):
 class Frames(AsyncIterator[T]):
     """The frames of a stream until it ends. Stopping at any point loses nothing."""
 
-    __slots__ = ("_condition", "_decoder", "_receiver", "_stream")
+    __slots__ = ("_ahead", "_condition", "_receiver", "_stream")
 
     def __init__(self, stream: IOStream, condition: ReadCondition[T]) -> None:
         self._stream = stream
         self._condition = condition
-        self._receiver = stream.receiver  # both would take a look-up more for each frame ("lines" in benchmarks/)
-        self._decoder = stream.receiver.decoder
+        self._receiver = stream.receiver  # it would take a look-up more for each frame ("lines" in benchmarks/)
+        # The decoder's list of frames cut ahead: as soon as it gives those another way, the list is empty.
+        self._ahead: list[T] = []
 
     # Written as a coroutine: an awaitable object made by hand costs four times as much to await.
     async def __anext__(self) -> T:
         frame: Any
         # Frames cut ahead are handed out without another call: half the cost of "frames" in benchmarks/.
-        decoder = self._decoder
-        ahead = decoder.ahead
-        if ahead and decoder.condition is self._condition and self._receiver.reader is None:
+        ahead = self._ahead
+        if ahead and self._receiver.reader is None:
             frame = ahead.pop()
             if not ahead:
                 self._stream.watch_for_end()
@@ -325,7 +325,9 @@ class WaitingFrames(Frames[T]):
     __slots__ = ()
 
     def __anext__(self) -> Coroutine[Any, Any, T]:
-        if not self._decoder.ahead and events.frame_received is None:
+        decoder = self._receiver.decoder
+        self._ahead = decoder.ahead if decoder.condition is self._condition else []
+        if not self._ahead and events.frame_received is None:
             return next_answer(self._stream, self._condition, None, None, True, None)
         self.__class__ = Frames  # type: ignore[assignment]  # until it has to wait again
         return self.__anext__()
