@@ -353,7 +353,7 @@ async def test_all_that_was_written_in_a_pass_leaves_before_a_close_in_it_howeve
 
 @pytest.mark.parametrize("begin", ["write", "await", "hand over"])
 @pytest.mark.parametrize("kind", ["tcp", "unix", "tls", "memory"])
-async def test_a_close_sends_whatever_the_system_takes_at_once_however_small_the_pieces_and_however_they_came(kind, begin):
+async def test_a_close_sends_whatever_the_system_takes_however_small_the_pieces_and_however_they_came(kind, begin):
     async with joined(kind) as (client, server):
         if begin == "write":
             client.write([b"%d" % (number % 10) for number in range(20_000)])

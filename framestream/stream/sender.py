@@ -81,8 +81,8 @@ class Sender:
 
     # fmt: off
     __slots__ = (
-        "_at_end_of_pass", "_barrier", "_eof_due", "_max_size", "_most_waiters", "_queue", "_receiver", "_refusal",
-        "_stream", "_timeout", "_timer", "_waiters", "error", "high_water", "low_water", "refusal", "size", "state", "written",
+        "_at_end_of_pass", "_barrier", "_eof_due", "_max_size", "_most_waiters", "_queue", "_receiver", "_stream",
+        "_timeout", "_timer", "_waiters", "error", "high_water", "low_water", "refusal", "size", "state", "written",
     )
     # fmt: on
 
