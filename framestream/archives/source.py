@@ -268,21 +268,25 @@ def whole_file(url: str, options: Mapping[str, Any]) -> AbstractContextManager[W
 
 
 @contextmanager
-def alone(source: LocalFile) -> Iterator[IO[bytes]]:
-    """Open a local file to change it, while others who open it so are refused, where the system has locks.
+def alone(source: LocalFile, mode: str = "r+b") -> Iterator[IO[bytes]]:
+    """Open a local file while others who open it so are refused, where the system has locks.
 
     Raises:
-        ArchiveError: another one has it, or it cannot be written.
+        ArchiveError: another one has it, it is not as it was, or it cannot be opened.
     """
     with telling(source.url, done="written"):
-        file = open(source.url, "r+b", buffering=0)  # noqa: SIM115 - what the caller does is told by the caller
-    with file:
+        file: IO[bytes] = open(source.url, mode, buffering=0)  # noqa: SIM115 - what the caller does is told by the caller
+    try:
         try:
             _lock(file)
         except BlockingIOError as error:
             reason = "another program is appending to it, or repairing it, at this moment"
             raise ArchiveError(reason, url=source.url) from error
+        source.check_open(file)
         yield file
+    finally:
+        with suppress(OSError):  # the disk has what was written, or the caller knows that it has not
+            file.close()
 
 
 def _lock(file: IO[bytes]) -> bool:
