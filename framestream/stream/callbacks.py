@@ -290,7 +290,8 @@ class FrameHandler(CallbackRead):
         """Deliver the frames that are there, unless it is paused or too much is queued."""
         stream, condition, callback = self.stream, self.condition, self.callback
         receiver, sender, callbacks = stream.receiver, stream.sender, stream.callbacks
-        decoder = receiver.decoder
+        # Frames cut ahead are handed out without another call ("lines" in benchmarks/).
+        ahead: list[Any] = []
         callbacks.pending += 1  # the close callback waits for this one
         try:
             while receiver.reader is self and not self._paused:
@@ -299,20 +300,22 @@ class FrameHandler(CallbackRead):
                         self._due = True
                         sender.when_room(self._on_room)
                     return
-                try:
-                    # Frames cut ahead are handed out without another call ("lines" in benchmarks/).
-                    ahead = decoder.ahead
-                    frame = ahead.pop() if ahead and decoder.condition is condition else receiver.advance(self)
-                except (FramestreamError, Respite) as error:
-                    self.go_on_after(error)
-                    return
-                if frame is NEED_DATA:
-                    return
-                if frame is END:
-                    self.fail(stream.ended())
-                    return
+                if ahead:
+                    frame = ahead.pop()
+                else:
+                    try:
+                        frame = receiver.advance(self)
+                    except (FramestreamError, Respite) as error:
+                        self.go_on_after(error)
+                        return
+                    if frame is NEED_DATA:
+                        return
+                    if frame is END:
+                        self.fail(stream.ended())
+                        return
+                    ahead = receiver.decoder.ahead
                 if events.frame_received is not None:
-                    stream.tap(self.condition, frame)
+                    stream.tap(condition, frame)
                 callback(frame)
         except BaseException as error:
             self.stop()
