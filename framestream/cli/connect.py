@@ -10,20 +10,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import click
 
 import framestream
-from framestream import FramestreamError, FrameTooLarge, FramingError, PayloadError, StreamClosed
+from framestream import FramestreamError, FrameTooLarge, FramingError, IOStream, PayloadError, StreamClosed
 from framestream.blocking import in_thread
 from framestream.cli import options
 from framestream.cli.output import Printer, to_bytes
 from framestream.errors import describe_error, describe_os_error
 from framestream.iterate import CHUNK_SIZE
-
-if TYPE_CHECKING:
-    from framestream import IOStream
 
 T = TypeVar("T")
 
