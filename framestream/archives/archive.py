@@ -25,6 +25,7 @@ from framestream.archives.source import (
     grown_file,
     is_remote,
     local_path,
+    remove_remains,
     telling,
     whole_file,
 )
@@ -214,7 +215,8 @@ def write(
     """Write frames to a file that gets its name only when it is complete, and return the names.
 
     A local file is written as ``.NAME.*.partial`` and renamed once it is on the disk; an object store shows an
-    object once it is closed. What a crash leaves under such a name is never taken for an archive, and may be deleted.
+    object once it is closed. What a crash leaves under such a name is never taken for an archive, and may be deleted;
+    this does so after a minute, where the system has locks (flock) to tell that its writer is dead.
 
     Args:
         url: a path, or a URL that fsspec opens.
@@ -233,6 +235,8 @@ def write(
         check_count("part_size", part_size, least=1)
     url, writer = _uncompressed(url), _writer(framer)
     options = storage_options or {}
+    if not is_remote(url):
+        remove_remains(local_path(url))
     pieces = following = _encoded(writer, frames)
     names: list[str] = []
     while True:

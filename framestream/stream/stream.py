@@ -40,7 +40,7 @@ from framestream.stream.callbacks import CallbackRead, Callbacks, FrameHandler, 
 from framestream.stream.options import DEFAULTS, StreamOptions, check_options
 from framestream.stream.reads import REST, AwaitedBytes, Batches, FrameBody, PendingRead, WaitingFrames, next_answer
 from framestream.stream.receiver import ENDED, End, EndKind, Receiver
-from framestream.stream.sender import DONE, BytesLike, Sender
+from framestream.stream.sender import DONE, PEER_ENDED, BytesLike, Sender
 from framestream.stream.timeouts import ReadTimeouts, within
 from framestream.transport.base import Transport, is_reset, settle
 
@@ -692,7 +692,7 @@ class IOStream(Generic[F]):
         if logger.isEnabledFor(logging.DEBUG):  # the fields take a call to the system
             logger.debug("stream closed", extra={**self.log_fields, "error": end.error})
         if not self.loop.is_closed():
-            self.sender.send_rest_of_pass()
+            self.sender.send_what_is_taken()
             self._say_goodbye(transport)
             self.receiver.set_end(end, at_once=False)
             self.sender.close()
@@ -827,7 +827,7 @@ class IOStream(Generic[F]):
         if self.sender.error is not None:
             self.close(error)
         elif self.half_open is False:
-            self.sender.refuse("the stream has ended, and closed here, too; half_open=True keeps it writable")
+            self.sender.refuse(PEER_ENDED)
             self.sender.when_sent(lambda lost: None if lost else self.close(error))
 
     def explain(self, error: BaseException, *, keep: bool = False) -> BaseException:
