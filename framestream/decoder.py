@@ -1213,6 +1213,7 @@ class FrameDecoder:
         """Cut frames ahead from the head if that pays; return whether there are any."""
         self._frame.tire(_RUN)  # so many came one by one before
         size = self.last_size
+        limit = min(limit, self._limit(condition, None))  # they may be for a call that sets no limit of its own
         quota = min(max(self._quota, 2 * _FEWEST * size), limit, _PATIENCE * max(size, 1))
         if _FEWEST * size > quota:
             return False

@@ -603,6 +603,28 @@ def test_of_two_that_write_a_file_at_once_the_last_one_to_finish_gives_all_of_it
     assert sorted(os.listdir(path.parent)) == ["file", "file.fsindex"]
 
 
+def test_what_killed_writers_left_is_removed_by_the_next_and_what_others_write_is_not(path):
+    living, dead = [], [".file.0123abcd.partial", ".file-00007.fsindex.00000000.partial"]
+    others = [".file.mine.partial", ".fil.0123abcd.partial"]
+
+    def leave(*names):
+        for name in names:
+            path.with_name(name).write_bytes(b"remains")
+            os.utime(path.with_name(name), (0, 0))
+
+    def frames():
+        yield bytes(300_000)
+        living.extend(os.listdir(path.parent))
+        os.utime(path.with_name(*living), (0, 0))
+        leave(*dead, *others)
+        write(path.with_name("file.bin"), [b"one"], LengthPrefix(), part_size=1, index=False)
+        assert sorted([*living, *others, "file-00000.bin"]) == sorted(os.listdir(path.parent))
+        yield b"end"
+
+    write(path, frames(), LengthPrefix(), index=False)
+    assert sorted([*others, "file", "file-00000.bin"]) == sorted(os.listdir(path.parent))
+
+
 def test_a_file_that_another_has_replaced_gets_no_index_of_ours(path, monkeypatch):
     def replaced(unfinished, name, replace=os.replace):
         replace(unfinished, name)

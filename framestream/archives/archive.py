@@ -25,6 +25,7 @@ from framestream.archives.source import (
     grown_file,
     is_remote,
     local_path,
+    remove_remains,
     telling,
     whole_file,
 )
@@ -32,7 +33,7 @@ from framestream.archives.split import BadFrame, Reader, Split, divide
 from framestream.archives.stitch import process
 from framestream.decoder import DEFAULT_MAX_FRAME_SIZE
 from framestream.errors import ArchiveError, FramingError, IncompleteFrame, check_count, counted
-from framestream.framer import Framer, ReadCondition, writing
+from framestream.framer import Framer, ReadCondition
 from framestream.iterate import condition_of
 
 _BLOCK: Final = 1 << 18  # bytes of small frames that are written at once
@@ -214,7 +215,8 @@ def write(
     """Write frames to a file that gets its name only when it is complete, and return the names.
 
     A local file is written as ``.NAME.*.partial`` and renamed once it is on the disk; an object store shows an
-    object once it is closed. What a crash leaves under such a name is never taken for an archive, and may be deleted.
+    object once it is closed. What a crash leaves under such a name is never taken for an archive, and may be deleted;
+    this does so after a minute, where the system has locks (flock) to tell that its writer is dead.
 
     Args:
         url: a path, or a URL that fsspec opens.
@@ -231,13 +233,14 @@ def write(
     """
     if part_size is not None:
         check_count("part_size", part_size, least=1)
-    url, writer = _uncompressed(url), writing(condition_of(framer))
+    url, writer = _uncompressed(url), _writer(framer)
     options = storage_options or {}
+    if not is_remote(url):
+        remove_remains(local_path(url))
     pieces = following = _encoded(writer, frames)
-    stem, suffix = os.path.splitext(url)
     names: list[str] = []
     while True:
-        name = url if part_size is None else f"{stem}-{len(names):05}{suffix}"
+        name = url if part_size is None else _numbered(url, len(names))
         marks = Marks()
         with whole_file(name, options) as put:
             size, count = _write_some(put, following, marks, most=part_size)
@@ -273,7 +276,7 @@ def append(path: Url, frames: Iterable[Any], framer: Framer[Any] | str, *, index
             it at this moment, the index is stale, or what is appended would be joined to the last frame, as to a
             line without its newline.
     """
-    path, writer = _local(path), writing(condition_of(framer))
+    path, writer = _local(path), _writer(framer)
     if not os.path.exists(path):
         with telling(path, done="written"), open(path, "ab"):
             pass
@@ -371,6 +374,13 @@ def repair(path: Url, framer: ReadCondition[Any] | str) -> Repaired:
     return Repaired(frames, size, source.size - size, torn, reason)
 
 
+def _writer(framer: Framer[Any] | str) -> Framer[Any]:
+    condition = condition_of(framer)
+    if not isinstance(condition, Framer):
+        raise TypeError(f"{condition} can only read")
+    return condition
+
+
 def _encoded(framer: Framer[Any], frames: Iterable[Any]) -> Iterator[bytes]:
     for frame in frames:
         wire = framer.encode(frame)
@@ -396,6 +406,11 @@ def _write_some(
             break
     write(b"".join(waiting))
     return size, count
+
+
+def _numbered(url: str, number: int) -> str:
+    stem, suffix = os.path.splitext(url)
+    return f"{stem}-{number:05}{suffix}"
 
 
 def _local(url: Url) -> str:

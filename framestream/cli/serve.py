@@ -9,7 +9,6 @@ import os
 import shlex
 import shutil
 import signal
-import ssl
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, suppress
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from io import StringIO
 from select import select
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -28,7 +27,6 @@ from framestream import (
     FramestreamError,
     FrameTooLarge,
     FramingError,
-    IOStream,
     PayloadError,
     StreamClosed,
     UntilClose,
@@ -37,6 +35,11 @@ from framestream.cli import CLOSED_PIPE, options
 from framestream.cli.connect import LoopPrinter, good_frames, opened
 from framestream.cli.output import complain, report, to_bytes, to_json
 from framestream.errors import counted, describe_error, describe_os_error
+
+if TYPE_CHECKING:
+    import ssl
+
+    from framestream import IOStream
 
 Command = tuple[str, ...]
 

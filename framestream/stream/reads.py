@@ -118,7 +118,7 @@ async def next_answer(
             if not ahead:
                 stream.watch_for_end()
             return answer
-        if receiver.reader is not None or (receiver.state is not FLOWING and not ahead):
+        if receiver.reader is not None or receiver.state is not FLOWING:
             receiver.check_free()
         try:
             answer = decoder.next_frame(condition) if ask is None else ask(condition)

@@ -422,7 +422,8 @@ class Receiver:
     def _finish(self) -> None:
         if not self.waiting or not self.reader.ends_by_drain:  # type: ignore[union-attr]  # a read waits
             return
-        if not self.transport.receive_now() and not self.decoder.buffered and not self.decoder.streaming:
+        decoder = self.decoder
+        if not (self.transport.receive_now() or decoder.buffered or decoder.streaming or decoder.skipping):
             self.set_end(End(EndKind.DRAINED), at_once=True)
 
     def set_end(self, end: End, *, at_once: bool) -> None:

@@ -33,21 +33,31 @@ from framestream.errors import (
     printable,
     unknown_options,
 )
-from framestream.framer import Framer, ReadCondition, check_condition, meant_by, writing
+from framestream.framer import Framer, ReadCondition, check_condition, meant_by
 from framestream.framers.amounts import Available, Exactly
-from framestream.iterate import F, Options, T, condition_of
+from framestream.iterate import Options, condition_of
 from framestream.stream.callbacks import CallbackRead, Callbacks, FrameHandler, StreamingRead, in_context
 from framestream.stream.options import DEFAULTS, StreamOptions, check_options
 from framestream.stream.reads import REST, AwaitedBytes, Batches, FrameBody, PendingRead, WaitingFrames, next_answer
 from framestream.stream.receiver import ENDED, End, EndKind, Receiver
-from framestream.stream.sender import DONE, BytesLike, Sender
+from framestream.stream.sender import DONE, PEER_ENDED, BytesLike, Sender
 from framestream.stream.timeouts import ReadTimeouts, within
 from framestream.transport.base import Transport, is_reset, settle
 
 if TYPE_CHECKING:
     from typing import Self, TypeAlias, Unpack
 
+    from typing_extensions import TypeVar
+
     from framestream.stream.reads import Frames
+
+    F = TypeVar("F", default=Any)  # the frames of a stream with a framing of its own
+    T = TypeVar("T", default=Any)  # the frames of a condition; anything, if it is only named
+else:
+    from typing import TypeVar
+
+    F = TypeVar("F")
+    T = TypeVar("T")
 
 ReadBy: TypeAlias = "ReadCondition[T] | str"
 Condition: TypeAlias = "ReadBy[T] | None"
@@ -682,7 +692,7 @@ class IOStream(Generic[F]):
         if logger.isEnabledFor(logging.DEBUG):  # the fields take a call to the system
             logger.debug("stream closed", extra={**self.log_fields, "error": end.error})
         if not self.loop.is_closed():
-            self.sender.send_rest_of_pass()
+            self.sender.send_what_is_taken()
             self._say_goodbye(transport)
             self.receiver.set_end(end, at_once=False)
             self.sender.close()
@@ -817,7 +827,7 @@ class IOStream(Generic[F]):
         if self.sender.error is not None:
             self.close(error)
         elif self.half_open is False:
-            self.sender.refuse("the stream has ended, and closed here, too; half_open=True keeps it writable")
+            self.sender.refuse(PEER_ENDED)
             self.sender.when_sent(lambda lost: None if lost else self.close(error))
 
     def explain(self, error: BaseException, *, keep: bool = False) -> BaseException:
@@ -951,6 +961,13 @@ def directions(
     if send_framer is not None:
         return reading, writing(condition_of(send_framer))
     return reading, reading if isinstance(reading, Framer) else None
+
+
+def writing(framer: ReadCondition[Any]) -> Framer[Any]:
+    check_condition(framer)
+    if not isinstance(framer, Framer):
+        raise TypeError(f"{framer} can only read; sending takes a framer")
+    return framer
 
 
 def _limited(max_bytes: int | None, options: dict[str, Any]) -> dict[str, Any]:
