@@ -157,7 +157,7 @@ class MemoryTransport(PolledTransport):
 
     def close(self) -> None:
         """End both directions."""
-        self.pause_reading()
+        self.stop_watching()
         self.outgoing.end()
         self.incoming.abandon()
 
