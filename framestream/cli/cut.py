@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from framestream import FrameDecoder, FrameTooLarge, FramingError, PayloadError
+from framestream import FrameDecoder, FrameTooLarge, FramingError, PayloadError, ReadCondition
 from framestream._compression import decompressed, kind_of
 from framestream.cli import options
 from framestream.cli.output import Printer
@@ -22,7 +22,6 @@ from framestream.decoder import OnOversize
 from framestream.iterate import CHUNK_SIZE, answers
 
 if TYPE_CHECKING:
-    from framestream import ReadCondition
     from framestream.archives import Reader
 
 _PRINTED: Final = 1 << 20  # bytes of a split whose output waits for its turn: up to 45 bytes for each of it

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from framestream.decoder import FrameDecoder
 from framestream.errors import StreamTimeout, check_rate, check_seconds, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
-    from framestream.decoder import FrameDecoder
     from framestream.stream.reads import PendingRead
 
 
