@@ -33,12 +33,12 @@ from framestream import net
 from framestream._events import events
 from framestream.errors import FramestreamError, FrameTooLarge, PayloadError, StreamBusy, because
 from framestream.framer import Framer, ReadCondition
-from framestream.iterate import condition_of
+from framestream.iterate import F, T, condition_of
 from framestream.net.connect import ConnectOptions
 from framestream.net.serve import ServeOptions, check_handler
 from framestream.net.sockets import on_failure, open_stream
 from framestream.stream.options import StreamOptions
-from framestream.stream.stream import Condition, F, IOStream, ReadBy, ReadLimits, SendFramer, StreamStats, T
+from framestream.stream.stream import Condition, IOStream, ReadBy, ReadLimits, SendFramer, StreamStats
 from framestream.transport import PipeTransport, Transport
 
 __all__ = ["ProcessStream", "Server", "Stream", "connect", "framed", "serve"]

@@ -881,8 +881,7 @@ class FrameDecoder:
                 return ahead.pop()
         while True:
             try:
-                frame: T | NeedData | End = self._whole_frame(condition, limit)
-                return frame
+                return self._whole_frame(condition, limit)  # type: ignore[no-any-return]  # T, or a sign
             except FramestreamError as error:
                 if not self._goes_on_after(error, limit, on_oversize or self.on_oversize):
                     raise

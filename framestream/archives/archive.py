@@ -33,7 +33,7 @@ from framestream.archives.split import BadFrame, Reader, Split, divide
 from framestream.archives.stitch import process
 from framestream.decoder import DEFAULT_MAX_FRAME_SIZE
 from framestream.errors import ArchiveError, FramingError, IncompleteFrame, check_count, counted
-from framestream.framer import Framer, ReadCondition
+from framestream.framer import Framer, ReadCondition, writing
 from framestream.iterate import condition_of
 
 _BLOCK: Final = 1 << 18  # bytes of small frames that are written at once
@@ -233,14 +233,15 @@ def write(
     """
     if part_size is not None:
         check_count("part_size", part_size, least=1)
-    url, writer = _uncompressed(url), _writer(framer)
+    url, writer = _uncompressed(url), writing(condition_of(framer))
     options = storage_options or {}
     if not is_remote(url):
         remove_remains(local_path(url))
     pieces = following = _encoded(writer, frames)
+    stem, suffix = os.path.splitext(url)
     names: list[str] = []
     while True:
-        name = url if part_size is None else _numbered(url, len(names))
+        name = url if part_size is None else f"{stem}-{len(names):05}{suffix}"
         marks = Marks()
         with whole_file(name, options) as put:
             size, count = _write_some(put, following, marks, most=part_size)
@@ -276,7 +277,7 @@ def append(path: Url, frames: Iterable[Any], framer: Framer[Any] | str, *, index
             it at this moment, the index is stale, or what is appended would be joined to the last frame, as to a
             line without its newline.
     """
-    path, writer = _local(path), _writer(framer)
+    path, writer = _local(path), writing(condition_of(framer))
     if not os.path.exists(path):
         with telling(path, done="written"), open(path, "ab"):
             pass
@@ -374,13 +375,6 @@ def repair(path: Url, framer: ReadCondition[Any] | str) -> Repaired:
     return Repaired(frames, size, source.size - size, torn, reason)
 
 
-def _writer(framer: Framer[Any] | str) -> Framer[Any]:
-    condition = condition_of(framer)
-    if not isinstance(condition, Framer):
-        raise TypeError(f"{condition} can only read")
-    return condition
-
-
 def _encoded(framer: Framer[Any], frames: Iterable[Any]) -> Iterator[bytes]:
     for frame in frames:
         wire = framer.encode(frame)
@@ -406,11 +400,6 @@ def _write_some(
             break
     write(b"".join(waiting))
     return size, count
-
-
-def _numbered(url: str, number: int) -> str:
-    stem, suffix = os.path.splitext(url)
-    return f"{stem}-{number:05}{suffix}"
 
 
 def _local(url: Url) -> str:

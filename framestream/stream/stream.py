@@ -34,9 +34,9 @@ from framestream.errors import (
     printable,
     unknown_options,
 )
-from framestream.framer import Framer, ReadCondition, check_condition, meant_by
+from framestream.framer import Framer, ReadCondition, check_condition, meant_by, writing
 from framestream.framers.amounts import Available, Exactly
-from framestream.iterate import Options, condition_of
+from framestream.iterate import F, Options, T, condition_of
 from framestream.stream.callbacks import CallbackRead, Callbacks, FrameHandler, StreamingRead, in_context
 from framestream.stream.options import DEFAULTS, StreamOptions, check_options
 from framestream.stream.reads import REST, AwaitedBytes, Batches, FrameBody, PendingRead, WaitingFrames, next_answer
@@ -48,17 +48,7 @@ from framestream.transport.base import Transport, is_reset, settle
 if TYPE_CHECKING:
     from typing import Self, TypeAlias, Unpack
 
-    from typing_extensions import TypeVar
-
     from framestream.stream.reads import Frames
-
-    F = TypeVar("F", default=Any)  # the frames of a stream with a framing of its own
-    T = TypeVar("T", default=Any)  # the frames of a condition; anything, if it is only named
-else:
-    from typing import TypeVar
-
-    F = TypeVar("F")
-    T = TypeVar("T")
 
 ReadBy: TypeAlias = "ReadCondition[T] | str"
 Condition: TypeAlias = "ReadBy[T] | None"
@@ -960,13 +950,6 @@ def directions(
     if send_framer is not None:
         return reading, writing(condition_of(send_framer))
     return reading, reading if isinstance(reading, Framer) else None
-
-
-def writing(framer: ReadCondition[Any]) -> Framer[Any]:
-    check_condition(framer)
-    if not isinstance(framer, Framer):
-        raise TypeError(f"{framer} can only read; sending takes a framer")
-    return framer
 
 
 def _limited(max_bytes: int | None, options: dict[str, Any]) -> dict[str, Any]:
