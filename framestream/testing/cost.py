@@ -20,7 +20,7 @@ from timeit import Timer
 from typing import Any
 
 from framestream.decoder import FrameDecoder
-from framestream.framer import ReadCondition, Window
+from framestream.framer import NeedMore, ReadCondition, Window
 from framestream.framers.answers import Over
 from framestream.framers.delimiter import Line
 from framestream.framers.length_prefix import LengthPrefix
@@ -40,13 +40,15 @@ from framestream.testing.driver import UNLIMITED, read_whole, transcript
 from framestream.testing.streams import find_start
 from framestream.testing.suite import Suite, in_chunks, prefix_lengths
 
-# Twice the work may cost twice as much, and this many bytes for each byte of the stream may be noise.
+# Twice the work may cost twice as much, and this many bytes for each byte of the stream may be noise. Integers are
+# made from 257 on, so the first 256 questions about a frame allocate less than others: some integers each.
 _FACTOR = 2.05
 _COUNTED = {
     "examined": ("bytes examined", 4),
     "entitled": ("bytes between resume and the end of the data", 4),
     "allocated": ("bytes allocated", 16),
 }
+_INTEGERS = 1 << 16
 _HEADER = 64
 
 # Long enough for quadratic cost to stand out, short enough to feed byte by byte in a few milliseconds.
@@ -182,7 +184,8 @@ def _compare_cost(
     for counted, defect in faults.items():
         name, noise = _COUNTED[counted]
         low, high = (getattr(meter, counted) for meter in meters)
-        if high > low * _FACTOR * long / (2 * short) + noise * long:
+        made = _INTEGERS if counted == "allocated" and long > 512 else 0
+        if high > low * _FACTOR * long / (2 * short) + noise * long + made:
             raise ConformanceError(
                 defect,
                 data=pair[1],
@@ -208,10 +211,14 @@ def check_linear_cost(suite: Suite) -> None:
 
 
 def check_resume(suite: Suite) -> None:
-    """What lies before `resume` is not looked at again, except for the first 64 bytes of the frame.
+    """What lies before `resume` is not searched again, except for the first 64 bytes of the frame.
 
-    Search from window.resume instead of window.start.
+    Search from window.resume, and from no byte before it: let resume stay where half a delimiter may be.
     """
+
+    def has_found(answer: Any) -> bool:
+        return not isinstance(answer, NeedMore) or answer.size > size or answer.memo != need.memo
+
     _, frame = slow_frames(suite)
     asked = set(prefix_lengths(len(frame))[1:-1])
     for need, part, _, answer in drip(suite.framer, frame):
@@ -222,6 +229,9 @@ def check_resume(suite: Suite) -> None:
             decoy = (frame[-width:] * (hidden // width + 1))[-hidden:]
             shown = frame[:_HEADER] + decoy + frame[resume:size]
             again = ask(suite.framer, window_after(need, shown))
+            # Once the end of a header is found, all of it may be read: what it then says need not be the same.
+            if has_found(answer) and has_found(again) and not (isinstance(again, tuple) and again[2] <= resume):
+                continue
             hold_same(answer, again, f"find rescans: it looks again at bytes before resume ({resume})", shown)
 
 
@@ -284,7 +294,8 @@ def check_start_cost(suite: Suite) -> None:
 def check_memory(suite: Suite) -> None:
     """A frame that arrives byte by byte is held in about as many bytes as have arrived.
 
-    Keep in memo only what the next question needs and the window does not show.
+    Keep in memo only what the next question needs and the window does not show. A generator should yield many
+    short fields as one, and take them apart when all are there.
     """
     pair = slow_frames(suite)
     _held(suite.framer, pair[0])  # what is made once, such as caches, is not held for a frame
