@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
 from functools import partial
-from io import StringIO
+from io import BytesIO, StringIO
 from math import isfinite
 from typing import IO, TYPE_CHECKING, Any, Final, TextIO
 
@@ -101,6 +101,14 @@ class Undecoded(Over[bytes]):
 
     def __str__(self) -> str:
         return str(self._cutter)
+
+
+def taken(written: BytesIO) -> bytes:
+    """Return what was written to a buffer, and empty it."""
+    data = written.getvalue()
+    written.seek(0)
+    written.truncate()
+    return data
 
 
 # Values --------------------------------------------------------------------------------------------

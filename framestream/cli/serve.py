@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import signal
+import ssl
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, suppress
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from io import StringIO
 from select import select
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
@@ -27,6 +28,7 @@ from framestream import (
     FramestreamError,
     FrameTooLarge,
     FramingError,
+    IOStream,
     PayloadError,
     StreamClosed,
     UntilClose,
@@ -35,11 +37,6 @@ from framestream.cli import CLOSED_PIPE, options
 from framestream.cli.connect import LoopPrinter, good_frames, opened
 from framestream.cli.output import complain, report, to_bytes, to_json
 from framestream.errors import counted, describe_error, describe_os_error
-
-if TYPE_CHECKING:
-    import ssl
-
-    from framestream import IOStream
 
 Command = tuple[str, ...]
 

@@ -20,14 +20,14 @@ from framestream.errors import (
     check_seconds,
     describe_os_error,
 )
-from framestream.framer import Framer, ReadCondition
+from framestream.framer import Framer, ReadCondition, writing
 from framestream.iterate import condition_of
 from framestream.net.process import connect_process
-from framestream.net.sockets import Address, inherited_socket, on_failure, open_stream, resolve
+from framestream.net.sockets import Address, close_all, inherited_socket, on_failure, open_stream, resolve
 from framestream.net.tls import default_client_tls
 from framestream.net.urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, check_host, parse_url
 from framestream.stream.options import StreamOptions, check_options
-from framestream.stream.stream import IOStream, directions, writing
+from framestream.stream.stream import IOStream, directions
 from framestream.transport import can_watch_descriptors
 from framestream.transport.descriptor import PipeTransport, format_address, take_over
 
@@ -198,8 +198,7 @@ class Attempts:
             await self._race(addresses, opened)
             return opened.pop(0)
         finally:
-            for loser in opened:
-                loser.close()
+            close_all(opened)
 
     async def _race(self, addresses: list[Address], opened: list[socket.socket]) -> None:
         """Add to `opened` a socket, or more if they connect together; when this ends, no attempt runs any more."""

@@ -9,7 +9,7 @@ import re
 import socket
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -115,7 +115,7 @@ async def _listen_tcp(endpoint: Tcp, backlog: int, reuse_port: bool) -> list[soc
 def _bind_all(addresses: list[Address], port: int, backlog: int, reuse_port: bool) -> list[socket.socket]:
     bound: list[socket.socket] = []
     absent = None
-    with ExitStack() as unless_bound:
+    with on_failure(close_all, bound):
         for family, (host, _, *rest) in addresses:
             place: Any = (host, bound[0].getsockname()[1] if bound else port, *rest)
             try:
@@ -125,11 +125,10 @@ def _bind_all(addresses: list[Address], port: int, backlog: int, reuse_port: boo
                     raise
                 absent = error
                 continue
+            bound.append(sock)
             sock.setblocking(False)
-            bound.append(unless_bound.enter_context(sock))
         if absent is not None and not bound:
             raise absent
-        unless_bound.pop_all()
     return bound
 
 

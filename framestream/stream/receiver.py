@@ -28,25 +28,22 @@ decoder has no answer for it until the next push that may hold one, or the end.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+from collections.abc import Mapping
 from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
-from framestream.decoder import IN_PARTS, NEED_DATA
+from framestream.decoder import IN_PARTS, NEED_DATA, FrameDecoder
 from framestream.errors import BufferFull, StreamBusy, StreamClosed
-from framestream.transport.base import is_reset
+from framestream.stream.timeouts import ReadTimeouts, ReadTimer
+from framestream.transport.base import Transport, is_reset
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Mapping
-
-    from framestream.decoder import FrameDecoder
     from framestream.stream.reads import AwaitedRead, PendingRead
     from framestream.stream.stream import IOStream
-    from framestream.stream.timeouts import ReadTimeouts, ReadTimer
-    from framestream.transport.base import Transport
 
 READ_AHEAD: Final = 1 << 16
 """Unread bytes at which a stream without a read leaves the rest to the system, and so to the peer."""
@@ -425,7 +422,8 @@ class Receiver:
     def _finish(self) -> None:
         if not self.waiting or not self.reader.ends_by_drain:  # type: ignore[union-attr]  # a read waits
             return
-        if not self.transport.receive_now() and not self.decoder.buffered and not self.decoder.streaming:
+        decoder = self.decoder
+        if not (self.transport.receive_now() or decoder.buffered or decoder.streaming or decoder.skipping):
             self.set_end(End(EndKind.DRAINED), at_once=True)
 
     def set_end(self, end: End, *, at_once: bool) -> None:

@@ -20,10 +20,10 @@ Positions count the bytes ever written: a writer that waits for its bytes waits 
 
 from __future__ import annotations
 
+import asyncio
 from array import array
-from asyncio import CancelledError
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from enum import Enum
 from functools import partial
 from heapq import heapify, heappop, heappush
@@ -31,15 +31,11 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from framestream.errors import BufferFull, StreamClosed, StreamTimeout, counted
-from framestream.transport.base import MOST_BUFFERS
+from framestream.transport.base import MOST_BUFFERS, Buffer, settle
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Awaitable, Callable, Generator, Mapping
-
     from framestream.stream.receiver import Receiver
     from framestream.stream.stream import IOStream
-    from framestream.transport.base import Buffer
 
 BytesLike: TypeAlias = "bytes | bytearray | memoryview"
 Tell: TypeAlias = "Callable[[StreamClosed | None], object]"
@@ -55,6 +51,8 @@ _ONE: Final = (bytes, bytearray, memoryview, array, str)
 # Numbers of waits, so that those for one position are told in their order.
 _numbers: Final = count()
 _FEW_WAITERS: Final = 64
+PEER_ENDED: Final = "the stream has ended, and closed here, too; half_open=True keeps it writable"
+"""The refusal of a stream that closes when its queue is sent."""
 
 
 class State(Enum):
@@ -78,12 +76,13 @@ class Sender:
         written: bytes ever written.
         high_water, low_water: `room` makes the writer wait above the first until it is below the second.
         error: the reason why the transport takes no more; the receiving half may continue without it.
+        refusal: why nothing more may be written, or None.
     """
 
     # fmt: off
     __slots__ = (
-        "_at_end_of_pass", "_barrier", "_eof_due", "_max_size", "_most_waiters", "_queue", "_receiver", "_refusal",
-        "_stream", "_timeout", "_timer", "_waiters", "error", "high_water", "low_water", "size", "state", "written",
+        "_at_end_of_pass", "_barrier", "_eof_due", "_max_size", "_most_waiters", "_queue", "_receiver", "_stream",
+        "_timeout", "_timer", "_waiters", "error", "high_water", "low_water", "refusal", "size", "state", "written",
     )
     # fmt: on
 
@@ -94,7 +93,7 @@ class Sender:
         self.high_water: int = settings["write_high_water"]
         self.low_water: int = min(settings["write_low_water"], self.high_water)
         self.error: BaseException | None = None
-        self._refusal: str | None = None  # why nothing more may be written
+        self.refusal: str | None = None
         self._stream = stream
         self._receiver = receiver
         self._max_size: int | None = settings["max_write_buffer_size"]
@@ -133,7 +132,7 @@ class Sender:
         else:
             chunks = _as_chunks(data)
             size = sum(map(len, chunks))
-        if self._refusal is not None:
+        if self.refusal is not None:
             self.check_can_write()
         if self._max_size is not None and self.size + size > self._max_size:
             self.send_queued()  # a burst in one pass must not fill the buffer for a peer that reads
@@ -312,10 +311,10 @@ class Sender:
         if not self.pending:
             raise self._lost()
         waiter: asyncio.Future[None] = self._stream.loop.create_future()
-        entry = self._add_waiter(position, partial(_settle, waiter))
+        entry = self._add_waiter(position, partial(settle, waiter))
         try:
             await waiter
-        except CancelledError:
+        except asyncio.CancelledError:
             entry[2] = None
             raise
 
@@ -344,7 +343,7 @@ class Sender:
 
     def refuse(self, why: str) -> None:
         """Refuse further writes with this reason; queued bytes still leave."""
-        self._refusal = self._refusal or why
+        self.refusal = self.refusal or why
 
     def end(self) -> None:
         """Refuse further writes, and send the end of the stream after the queue."""
@@ -353,14 +352,13 @@ class Sender:
             self._eof_due = True
             self.send_queued()
 
-    def send_rest_of_pass(self) -> None:
-        """Send now, in however many pieces, what only waits for the end of this pass; keep what is not taken."""
-        if self.state is SPENT:
-            try:
-                while self._ready:
-                    self._offer()
-            except Exception:  # noqa: BLE001, S110 - the stream is being closed: the waiters are told next
-                pass
+    def send_what_is_taken(self) -> None:
+        """Send now, in however many pieces, all that the transport takes; keep the rest."""
+        try:
+            while self._ready:
+                self._offer()
+        except Exception:  # noqa: BLE001, S110 - the stream is being closed: the waiters are told next
+            pass
 
     def fail(self, error: BaseException) -> None:
         """Close for this error: pending and later writes raise it."""
@@ -380,6 +378,7 @@ class Sender:
         self._queue = None
         self.written -= self.size
         self.size = 0
+        self._barrier = None
         waiters, self._waiters = self._waiters, None
         for _, _, tell in sorted(waiters or ()):
             if tell is not None:
@@ -387,8 +386,8 @@ class Sender:
 
     def check_can_write(self) -> None:
         """Raise `StreamClosed` if nothing more can be written."""
-        if self._refusal is not None:
-            raise self._lost(self._refusal) if self.state is CLOSED else StreamClosed(self._refusal)
+        if self.refusal is not None:
+            raise self._lost(self.refusal) if self.state is CLOSED else StreamClosed(self.refusal)
 
     def _lost(self, what: str = "stream closed before everything was written") -> StreamClosed:
         if not self._stream.closed():
@@ -407,15 +406,6 @@ class Sender:
         else:
             reason = f"peer took nothing of {counted(self.size, 'byte')} for {self._timeout} s"
             self._stream.on_write_error(StreamTimeout(reason))
-
-
-def _settle(future: asyncio.Future[None], lost: StreamClosed | None) -> None:
-    if future.done():
-        return
-    if lost is None:
-        future.set_result(None)
-    else:
-        future.set_exception(lost)
 
 
 class _Done:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -30,35 +33,21 @@ from framestream.errors import (
     printable,
     unknown_options,
 )
-from framestream.framer import Framer, ReadCondition, check_condition, meant_by
+from framestream.framer import Framer, ReadCondition, check_condition, meant_by, writing
 from framestream.framers.amounts import Available, Exactly
-from framestream.iterate import condition_of
+from framestream.iterate import F, Options, T, condition_of
 from framestream.stream.callbacks import CallbackRead, Callbacks, FrameHandler, StreamingRead, in_context
 from framestream.stream.options import DEFAULTS, StreamOptions, check_options
 from framestream.stream.reads import REST, AwaitedBytes, Batches, FrameBody, PendingRead, WaitingFrames, next_answer
 from framestream.stream.receiver import ENDED, End, EndKind, Receiver
-from framestream.stream.sender import DONE, BytesLike, Sender
+from framestream.stream.sender import DONE, PEER_ENDED, BytesLike, Sender
 from framestream.stream.timeouts import ReadTimeouts, within
-from framestream.transport.base import Transport, is_reset
+from framestream.transport.base import Transport, is_reset, settle
 
 if TYPE_CHECKING:
-    import socket
-    import ssl
-    from collections.abc import Awaitable, Callable, Coroutine, Sequence
-    from types import TracebackType
     from typing import Self, TypeAlias, Unpack
 
-    from typing_extensions import TypeVar
-
     from framestream.stream.reads import Frames
-
-    F = TypeVar("F", default=Any)  # the frames of a stream with a framing of its own
-    T = TypeVar("T", default=Any)  # the frames of a condition; anything, if it is only named
-else:
-    from typing import TypeVar
-
-    F = TypeVar("F")
-    T = TypeVar("T")
 
 ReadBy: TypeAlias = "ReadCondition[T] | str"
 Condition: TypeAlias = "ReadBy[T] | None"
@@ -194,12 +183,7 @@ class IOStream(Generic[F]):
         frame, idle, rate = settings["frame_timeout"], settings["idle_timeout"], settings["min_rate"]
         is_limited = rate or frame is not None or idle is not None
         self.timeouts = ReadTimeouts(frame, idle, rate, settings["rate_grace"]) if is_limited else None
-        decoder = FrameDecoder(
-            max_frame_size=settings["max_frame_size"],
-            on_oversize=settings["on_oversize"],
-            on_discard=settings["on_discard"],
-            on_payload_error=settings["on_payload_error"],
-        )
+        decoder = FrameDecoder(**{name: settings[name] for name in Options.__annotations__})
         decoder.begin_turn()
         self.receiver = Receiver(self, transport, decoder, settings)
         self.sender = Sender(self, self.receiver, settings)
@@ -698,13 +682,12 @@ class IOStream(Generic[F]):
         if logger.isEnabledFor(logging.DEBUG):  # the fields take a call to the system
             logger.debug("stream closed", extra={**self.log_fields, "error": end.error})
         if not self.loop.is_closed():
-            self.sender.send_rest_of_pass()
+            self.sender.send_what_is_taken()
             self._say_goodbye(transport)
             self.receiver.set_end(end, at_once=False)
             self.sender.close()
-            if self._handshake is not None and not self._handshake.done():
-                what = "stream closed during the TLS handshake"
-                self._handshake.set_exception(StreamClosed(what, real_error=end.error))
+            if self._handshake is not None:
+                settle(self._handshake, StreamClosed("stream closed during the TLS handshake", real_error=end.error))
             if self._callbacks is not None:
                 self._callbacks.close()
         transport.close()
@@ -779,9 +762,7 @@ class IOStream(Generic[F]):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None or isinstance(error, Exception):
             await self.aclose()
         else:
@@ -836,7 +817,7 @@ class IOStream(Generic[F]):
         if self.sender.error is not None:
             self.close(error)
         elif self.half_open is False:
-            self.sender.refuse("the stream has ended, and closed here, too; half_open=True keeps it writable")
+            self.sender.refuse(PEER_ENDED)
             self.sender.when_sent(lambda lost: None if lost else self.close(error))
 
     def explain(self, error: BaseException, *, keep: bool = False) -> BaseException:
@@ -970,13 +951,6 @@ def directions(
     if send_framer is not None:
         return reading, writing(condition_of(send_framer))
     return reading, reading if isinstance(reading, Framer) else None
-
-
-def writing(framer: ReadCondition[Any]) -> Framer[Any]:
-    check_condition(framer)
-    if not isinstance(framer, Framer):
-        raise TypeError(f"{framer} can only read; sending takes a framer")
-    return framer
 
 
 def _limited(max_bytes: int | None, options: dict[str, Any]) -> dict[str, Any]:

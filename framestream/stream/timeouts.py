@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from framestream.decoder import FrameDecoder
 from framestream.errors import StreamTimeout, check_rate, check_seconds, counted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from framestream.decoder import FrameDecoder
     from framestream.stream.reads import PendingRead
 
 

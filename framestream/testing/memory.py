@@ -8,20 +8,16 @@ import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import Any, Unpack
 
 from framestream.errors import check_count
+from framestream.framer import ReadCondition
+from framestream.stream.options import StreamOptions
 from framestream.stream.stream import IOStream
 from framestream.transport.base import Buffer, PolledTransport
 from framestream.transport.descriptor import Readiness
 
 _ENDLESS = 1 << 62
-
-if TYPE_CHECKING:
-    from typing import Unpack
-
-    from framestream.framer import ReadCondition
-    from framestream.stream.options import StreamOptions
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from framestream.archives import InMemory, Reader, Split, guess, process, stitch
+from framestream.decoder import POLICIES
 from framestream.errors import (
     FAULTS,
     FramerContractError,
@@ -22,7 +23,6 @@ from framestream.framer import ReadCondition, Window
 from framestream.iterate import iter_frames
 from framestream.testing.contract import ConformanceError, Untried, ask, encode, is_padding, raised
 from framestream.testing.driver import (
-    POLICIES,
     UNLIMITED,
     WAYS,
     By,

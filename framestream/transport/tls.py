@@ -18,18 +18,16 @@ so much of it that only alerts can be it      no
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import socket
 import ssl
 import threading
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from framestream.transport.base import Buffer, Sink, Transport, joined
-
-if TYPE_CHECKING:
-    import asyncio
-    import socket
-    from collections.abc import Callable, Sequence
+from framestream.transport.base import Buffer, Sink, Transport, joined, settle
 
 # Received at a time: half of it costs a sixth more for bulk, twice as much gains nothing. The engine's memory
 # never shrinks, so a connection that idles after bulk holds on to as much.
@@ -167,11 +165,8 @@ class TLSTransport(Transport):
 
     def _end_handshake(self, error: Exception | None) -> None:
         future, self._shaking = self._shaking, None
-        if future is not None and not future.done():
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(error)
+        if future is not None:
+            settle(future, error)
         if error is not None:
             self._over = True
             self._update()
