@@ -607,3 +607,24 @@ async def test_what_a_loops_transport_pushes_after_the_end_of_the_input_is_throw
     assert not server.buffered
     assert not server.closed()
     client.close()
+
+
+@pytest.mark.no_debug
+@needs_watching
+@every_kind
+async def test_a_closed_stream_is_freed_with_the_last_reference_to_it(kind):
+    client, server = await connected(kind)
+    asking = await begun(client.read(Line()))
+    await server.write(b"hello\n")
+    assert "hello" == await asking
+    streams = [weakref.ref(client), weakref.ref(server)]
+    gc.disable()
+    try:
+        await server.aclose()
+        assert [] == [line async for line in client.frames(Line())]
+        await client.aclose()
+        del asking, client, server
+        await passes()
+        assert [None, None] == [stream() for stream in streams]
+    finally:
+        gc.enable()
