@@ -586,6 +586,20 @@ def test_a_damaged_index_and_one_that_is_not_true_are_refused(path):
     refused(ArchiveError, plan, path, framer, match=r"fsindex: is a directory")
 
 
+def test_an_index_that_is_replaced_while_it_is_read_is_not_called_damaged(path, monkeypatch):
+    append(path, [b"one"], PREFIX)
+
+    def replaced(name, *options, real=open, **more):
+        if str(name).endswith(".fsindex"):
+            monkeypatch.undo()
+            append(path, [bytes(60_000)] * 2, PREFIX)
+        return real(name, *options, **more)
+
+    monkeypatch.setattr("builtins.open", replaced)
+    refused(ArchiveError, Archive, path, PREFIX, match="file.fsindex: it is longer than when it was planned")
+    assert len(Archive(path, PREFIX)) == 3
+
+
 def test_bytes_in_memory_have_no_index(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("memory.fsindex").touch()
