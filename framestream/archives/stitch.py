@@ -116,8 +116,9 @@ class Seam:
         known = {chain.first, *chain.places}
         reader = Reader(split)
         with suppress(FramingError):
-            for _ in reader.pieces(in_batches=False):
-                if reader.position in known:
+            for _, bad in reader.pieces(in_batches=False):
+                # Above the limit, it may have to be skipped yet: then the position is inside it.
+                if not isinstance(bad, FramingError) and reader.position in known:
                     self.walked_twice += reader.position - first
                     return chain
         self.walked_twice += min(reader.position, split.stop) - first
