@@ -881,8 +881,7 @@ class FrameDecoder:
                 return ahead.pop()
         while True:
             try:
-                frame: T | NeedData | End = self._whole_frame(condition, limit)
-                return frame
+                return self._whole_frame(condition, limit)  # type: ignore[no-any-return]  # T, or a sign
             except FramestreamError as error:
                 if not self._goes_on_after(error, limit, on_oversize or self.on_oversize):
                     raise
@@ -1214,6 +1213,7 @@ class FrameDecoder:
         """Cut frames ahead from the head if that pays; return whether there are any."""
         self._frame.tire(_RUN)  # so many came one by one before
         size = self.last_size
+        limit = min(limit, self._limit(condition, None))  # they may be for a call that sets no limit of its own
         quota = min(max(self._quota, 2 * _FEWEST * size), limit, _PATIENCE * max(size, 1))
         if _FEWEST * size > quota:
             return False

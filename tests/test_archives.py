@@ -296,6 +296,15 @@ def test_a_split_is_walked_again_only_until_both_chains_meet(frames, guess, walk
     assert stitched.walked_twice == walked
 
 
+def test_chains_do_not_meet_inside_a_frame_that_is_skipped():
+    data = b"\2\2\2" * 3 + b"\5\2\2\2\2\2" + b"\2\2\2" * 4
+    borders = pairwise((0, 9, 18, 27))
+    first, second, third = (Split(InMemory(data, step=1), LengthPrefix(1, max_size=3), *each) for each in borders)
+    guessed = (first, replace(second, first=10), third)
+    stitched = stitch([first, second, third], map=lambda walk, splits: map(walk, guessed))
+    assert [split.first for split in stitched.splits] == [0, 9, 18]
+
+
 def test_each_file_begins_anew(tmp_path):
     contents = {"one": b"\1a\1b\1", "two": b"\1c" * 100}
     for name, content in contents.items():
@@ -575,6 +584,20 @@ def test_a_damaged_index_and_one_that_is_not_true_are_refused(path):
     beside.unlink()
     beside.mkdir()
     refused(ArchiveError, plan, path, framer, match=r"fsindex: is a directory")
+
+
+def test_an_index_that_is_replaced_while_it_is_read_is_not_called_damaged(path, monkeypatch):
+    append(path, [b"one"], PREFIX)
+
+    def replaced(name, *options, real=open, **more):
+        if str(name).endswith(".fsindex"):
+            monkeypatch.undo()
+            append(path, [bytes(60_000)] * 2, PREFIX)
+        return real(name, *options, **more)
+
+    monkeypatch.setattr("builtins.open", replaced)
+    refused(ArchiveError, Archive, path, PREFIX, match="file.fsindex: it is longer than when it was planned")
+    assert len(Archive(path, PREFIX)) == 3
 
 
 def test_bytes_in_memory_have_no_index(tmp_path, monkeypatch):

@@ -293,6 +293,18 @@ def test_frames_cut_ahead_stay_for_an_equal_condition_and_a_larger_limit_and_go_
     refused(FrameTooLarge, decoder.next_frame, Lines(), max_size=8)
 
 
+@pytest.mark.parametrize("read", ["next_frame", "next_batch"])
+def test_no_frame_is_cut_ahead_that_only_the_limit_of_the_call_before_allows(read: str) -> None:
+    short, long = b"short\n" * 30, b"x" * 500 + b"\n"
+    decoder = fed(short + long + short, max_frame_size=100)
+    for _ in range(9):
+        assert decoder.next_frame(decoder.condition if decoder.ahead else Lines(), max_size=1 << 20) == b"short"
+    assert decoder.ahead
+    while decoder.offset < len(short):
+        assert getattr(decoder, read)(decoder.condition) in (b"short", [b"short"] * 21)
+    refused(FrameTooLarge, getattr(decoder, read), decoder.condition)
+
+
 def test_an_equal_condition_keeps_the_progress_of_a_read_that_was_given_up() -> None:
     asked: list[int] = []
 

@@ -225,8 +225,7 @@ def _store(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     except ImportError as error:
         hint = 'it needs fsspec: pip install "framestream[archives]"'
         raise ArchiveError(f"it is not a local file; {hint}", url=url) from error
-    found: tuple[Any, str] = url_to_fs(url, **options)
-    return found
+    return url_to_fs(url, **options)  # type: ignore[no-any-return]  # untyped
 
 
 def _state(url: str, store: Any, path: str) -> tuple[int, str]:

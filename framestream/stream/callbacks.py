@@ -13,7 +13,7 @@ from framestream.decoder import END, FRAME_END, NEED_DATA
 from framestream.errors import FramestreamError, IncompleteFrame, Respite, StreamClosed, check_function
 from framestream.framer import ReadCondition
 from framestream.stream.reads import PendingRead
-from framestream.stream.receiver import EndKind
+from framestream.stream.sender import PEER_ENDED
 from framestream.stream.timeouts import ReadTimeouts
 from framestream.transport.base import settle
 
@@ -73,8 +73,8 @@ class Callbacks:
         """
         stream = self._stream
         if isinstance(error, StreamClosed):
-            cause, end = error.real_error, stream.receiver.end
-            if cause is None and end is not None and end.kind is EndKind.EOF:
+            cause = error.real_error
+            if cause is None and stream.sender.refusal is PEER_ENDED:
                 return False  # the stream closes when its queue is sent
             if cause is not None and cause in (stream.error, stream.sender.error):
                 stream.close(cause)
@@ -99,12 +99,17 @@ class Callbacks:
         return self.on_close is not None or bool(self.waiters)
 
     def close(self) -> None:
-        """Run the close callback, if no other has still to run, and wake the tasks that wait for the end."""
+        """Run the close callback soon, after all others, and wake the tasks that wait for the end."""
         for waiter in self.waiters:
             settle(waiter)
         if self.on_close is not None and not self.pending:
+            self.soon(self._run_last)
+
+    def _run_last(self) -> None:
+        # The end may have completed a read since: then the close callback comes after that read's.
+        if self.pending == 1 and self.on_close is not None:
             callback, self.on_close = self.on_close, None
-            self.soon(callback)
+            callback()
 
 
 class CallbackRead(PendingRead):

@@ -118,13 +118,15 @@ async def next_answer(
             if not ahead:
                 stream.watch_for_end()
             return answer
-        if receiver.reader is not None or (receiver.state is not FLOWING and not ahead):
+        if receiver.reader is not None or receiver.state is not FLOWING:
             receiver.check_free()
         try:
             answer = decoder.next_frame(condition) if ask is None else ask(condition)
             if answer is NEED_DATA:
-                if read is None and (read := receiver.kept_read) is None:
-                    read = receiver.kept_read = AwaitedRead(stream, condition)
+                pause = receiver.kept_pause if read is None else Pause((read,))
+                if pause is None:
+                    pause = receiver.kept_pause = Pause((AwaitedRead(stream, condition),))
+                read = pause[0]
                 read.condition = condition
                 read.ask = ask
                 receiver.reader = read
@@ -134,7 +136,7 @@ async def next_answer(
                     answer = receiver.poll(read)
                     if answer is NEED_DATA:
                         read._asyncio_future_blocking = True
-                        await read.pause  # type: ignore[misc]  # it has no other methods of a generator
+                        await pause  # type: ignore[misc]  # it has no other methods of a generator
                         answer, read.answer = read.answer, NEED_DATA
                 finally:
                     read.callback = read.context = None
@@ -158,7 +160,7 @@ async def _give_a_turn(stream: IOStream, condition: ReadCondition[Any]) -> None:
         claim.give_back()
 
 
-class _Pause(tuple["AwaitedRead"]):
+class Pause(tuple["AwaitedRead"]):
     """Makes a task wait for its one item without a Python call: await needs only an iterator."""
 
     __slots__ = ()
@@ -182,7 +184,7 @@ class AwaitedRead(PendingRead):
 
     # fmt: off
     __slots__ = (
-        "_asyncio_future_blocking", "answer", "callback", "context", "get_loop", "pause", "result",
+        "_asyncio_future_blocking", "answer", "callback", "context", "get_loop", "result",
     )
     # fmt: on
 
@@ -191,7 +193,6 @@ class AwaitedRead(PendingRead):
     def __init__(self, stream: IOStream, condition: ReadCondition[Any]) -> None:
         super().__init__(stream, condition)
         self.answer: Any = NEED_DATA  # or the error that `result` raises
-        self.pause = _Pause((self,))
         self.callback: Callable[[AwaitedRead], object] | None = None
         self.context: Any = None  # a Context as long as there is a callback
         # The task uses these two each time, without a Python call: a weak reference returns its

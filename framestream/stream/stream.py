@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Required, TypedDict, get_args, overload
+from weakref import proxy
 
 from framestream._events import events
 from framestream.decoder import FrameDecoder, OnOversize
@@ -40,7 +41,7 @@ from framestream.stream.callbacks import CallbackRead, Callbacks, FrameHandler, 
 from framestream.stream.options import DEFAULTS, StreamOptions, check_options
 from framestream.stream.reads import REST, AwaitedBytes, Batches, FrameBody, PendingRead, WaitingFrames, next_answer
 from framestream.stream.receiver import ENDED, End, EndKind, Receiver
-from framestream.stream.sender import DONE, BytesLike, Sender
+from framestream.stream.sender import DONE, PEER_ENDED, BytesLike, Sender
 from framestream.stream.timeouts import ReadTimeouts, within
 from framestream.transport.base import Transport, is_reset, settle
 
@@ -55,6 +56,8 @@ SendFramer: TypeAlias = "Framer[Any] | str | None"
 OnBytes: TypeAlias = "Callable[[bytes], object]"
 Leftover: TypeAlias = Literal["keep", "refuse"]
 Problem: TypeAlias = Literal["read", "write", "buffer", "oversize", "callback", "frame"]
+
+_LEFTOVERS: Final = get_args(Leftover)
 
 logger = logging.getLogger("framestream")
 
@@ -99,7 +102,7 @@ class StreamingLimits(ReadLimits):
     streaming_callback: Required[OnBytes]
 
 
-@dataclass(frozen=True)
+@dataclass
 class StreamStats:
     """Counters of one stream since it was opened.
 
@@ -508,7 +511,7 @@ class IOStream(Generic[F]):
         """
         if self.reading():
             raise StreamBusy("a read is under way; framing changes between frames")
-        check_choice("leftover", leftover, get_args(Leftover))
+        check_choice("leftover", leftover, _LEFTOVERS)
         chosen = directions(framer, send_framer)
         if leftover == "refuse":
             self._refuse_leftover("the switch of framing")
@@ -569,7 +572,7 @@ class IOStream(Generic[F]):
         if self.reading() or receiver.decoder.skipping:
             raise StreamBusy("a read is under way, or a frame is being skipped; TLS starts between frames")
         check_seconds("timeout", timeout, optional=True)
-        check_choice("leftover", leftover, get_args(Leftover))
+        check_choice("leftover", leftover, _LEFTOVERS)
         tls = TLSTransport(
             receiver.transport,
             context,
@@ -592,7 +595,7 @@ class IOStream(Generic[F]):
                 await sender.flush()
                 if receiver.end is None:  # otherwise there is no peer to shake hands with
                     receiver.replace_transport(tls)
-                    self._handshake = tls.shake_hands(decoder.take_leftover())
+                    self._handshake = tls.shake_hands(decoder.take_leftover() if decoder.held else b"")
                     await self._handshake
             if receiver.end is not None:
                 raise StreamClosed("stream closed during the TLS handshake", real_error=self.error)
@@ -682,15 +685,19 @@ class IOStream(Generic[F]):
         if logger.isEnabledFor(logging.DEBUG):  # the fields take a call to the system
             logger.debug("stream closed", extra={**self.log_fields, "error": end.error})
         if not self.loop.is_closed():
-            self.sender.send_rest_of_pass()
+            self.sender.send_what_is_taken()
             self._say_goodbye(transport)
             self.receiver.set_end(end, at_once=False)
+            self.sender.error, self.sender.stream = self.sender.error or end.error, None  # type: ignore[assignment]
             self.sender.close()
             if self._handshake is not None:
                 settle(self._handshake, StreamClosed("stream closed during the TLS handshake", real_error=end.error))
             if self._callbacks is not None:
                 self._callbacks.close()
         transport.close()
+        # Without cycles, a closed stream is freed with the last reference to it. Left to the garbage collector, each
+        # TLS connection took fresh memory, and a page fault or two ("tls-handshake" in benchmarks/).
+        self.receiver.stream, self.receiver.kept_pause = proxy(self), None
         events.tell("stream_closed", stream=self)
 
     def _say_goodbye(self, transport: Transport) -> None:
@@ -698,7 +705,7 @@ class IOStream(Generic[F]):
         # in good order if everything was sent.
         if self.error is not None or self.sender.pending:
             return
-        if transport.needs_close_notify:
+        if transport.needs_close_notify and self.sender.eof_due is None:
             try:
                 transport.shutdown()
             except OSError:
@@ -817,7 +824,7 @@ class IOStream(Generic[F]):
         if self.sender.error is not None:
             self.close(error)
         elif self.half_open is False:
-            self.sender.refuse("the stream has ended, and closed here, too; half_open=True keeps it writable")
+            self.sender.refuse(PEER_ENDED)
             self.sender.when_sent(lambda lost: None if lost else self.close(error))
 
     def explain(self, error: BaseException, *, keep: bool = False) -> BaseException:
@@ -919,17 +926,9 @@ class IOStream(Generic[F]):
     @property
     def stats(self) -> StreamStats:
         """The counters as they are now."""
-        received = self.receiver.decoder.stats
-        return StreamStats(
-            bytes_received=received.received,
-            bytes_sent=self.sender.sent,
-            frames_received=received.frames,
-            frames_sent=self._frames_sent,
-            oversize=received.oversize,
-            discarded=received.discarded,
-            payload_errors=received.payload_errors,
-            broken=received.broken,
-        )
+        got = self.receiver.decoder.stats
+        not_delivered = (got.oversize, got.discarded, got.payload_errors, got.broken)
+        return StreamStats(got.received, self.sender.sent, got.frames, self._frames_sent, *not_delivered)
 
 
 class _Handshake(PendingRead):

@@ -153,7 +153,7 @@ class MemoryTransport(PolledTransport):
 
     def close(self) -> None:
         """End both directions."""
-        self.pause_reading()
+        self.stop_watching()
         self.outgoing.end()
         self.incoming.abandon()
 

@@ -222,6 +222,7 @@ class PolledTransport(Transport):
         """Stop all watching. `close` begins with it: the next descriptor of that number is another's."""
         self.pause_reading()
         self.watch_writing(False)
+        self.sink = None  # type: ignore[assignment]  # nothing is pushed any more, and no cycle keeps the sink alive
 
 
 def joined(buffers: Sequence[Buffer], size: int) -> Buffer:

@@ -165,8 +165,12 @@ class PipeTransport(PolledTransport):
             return
         if self.write_fd == self.read_fd:
             raise OSError(errno.EOPNOTSUPP, "one descriptor for both directions cannot be half closed")
-        if self.read_fd is None:
-            self.pause_reading()  # which watches the same descriptor
+        if self.read_fd is None:  # this descriptor is watched for the end, and so that is there now
+            was_reading = self._reading
+            self.pause_reading()
+            self._always["reader"] = Readiness(lambda: True)
+            if was_reading:
+                self.resume_reading()
         self._close(self.write_fd)
         self.write_fd = None
 

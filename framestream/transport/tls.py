@@ -171,7 +171,7 @@ class TLSTransport(Transport):
             self._over = True
             self._update()
         # Otherwise a read follows soon, and watching anew is expensive (uvloop: nine system calls).
-        self._more = True
+        self._more = bool(self._incoming.pending)  # asking an engine that has nothing costs an exception
         self._push_later()
 
     # Receiving: the sink of the transport below
@@ -285,7 +285,7 @@ class TLSTransport(Transport):
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing more can be decrypted
             # A peer that has said goodbye may break the connection.
             if self._end is None or isinstance(error, ssl.SSLZeroReturnError):
-                self._end = error
+                self._end = error.with_traceback(None)  # it refers to this frame, and so to the error itself
         self._more = filled == size or self._end is not None
         return filled
 
@@ -379,3 +379,4 @@ class TLSTransport(Transport):
         if self._shaking is not None:
             self._end_handshake(ConnectionAbortedError(errno.ECONNABORTED, "closed during the TLS handshake"))
         self._inner.close()
+        self.sink = None  # type: ignore[assignment]  # as `PolledTransport.stop_watching`
