@@ -296,6 +296,15 @@ def test_a_split_is_walked_again_only_until_both_chains_meet(frames, guess, walk
     assert stitched.walked_twice == walked
 
 
+def test_chains_do_not_meet_inside_a_frame_that_is_skipped():
+    data = b"\2\2\2" * 3 + b"\5\2\2\2\2\2" + b"\2\2\2" * 4
+    borders = pairwise((0, 9, 18, 27))
+    first, second, third = (Split(InMemory(data, step=1), LengthPrefix(1, max_size=3), *each) for each in borders)
+    guessed = (first, replace(second, first=10), third)
+    stitched = stitch([first, second, third], map=lambda walk, splits: map(walk, guessed))
+    assert [split.first for split in stitched.splits] == [0, 9, 18]
+
+
 def test_each_file_begins_anew(tmp_path):
     contents = {"one": b"\1a\1b\1", "two": b"\1c" * 100}
     for name, content in contents.items():

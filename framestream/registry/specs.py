@@ -87,8 +87,10 @@ def _spec(tokens: _Tokens, *, nested: bool) -> Spec:
 
 
 def _option(tokens: _Tokens) -> Setting:
-    key = tokens.word("a key") if tokens.sign(1) == "=" else None
-    tokens.take("=")
+    key = None
+    if tokens.sign(1) == "=":
+        key = tokens.word("a key")
+        tokens.take("=")
     return Setting(key, tokens.word("a value"))
 
 
