@@ -231,7 +231,7 @@ class Process(Generic[R]):
     """The results of `process`, one for each split, in order; iterate over it once."""
 
     def __init__(self, splits: list[Split], function: Callable[[Reader], R], jobs: int) -> None:
-        self._splits, self._function, self._jobs = splits, function, jobs
+        self._splits, self._function, self._jobs = splits, function, min(jobs, len(splits) or 1)
         self._seam = Seam()
 
     @property

@@ -71,6 +71,8 @@ def _quiet_ends() -> Iterator[None]:
     except BrokenPipeError:
         discard(sys.stdout)
         raise click.exceptions.Exit(CLOSED_PIPE) from None
+    except MemoryError:
+        raise click.ClickException("there is not enough memory; --max-size limits what a frame takes") from None
     except OSError as error:
         # Code that opens files names them in its errors, or says more; a disk that is full is that of the output.
         name = "''" if error.filename == "" else error.filename  # a variable of the shell that is not set

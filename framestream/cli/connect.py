@@ -201,9 +201,9 @@ class LoopPrinter(Printer):
         self._writing = asyncio.Lock()
 
     async def print(self, stream: IOStream, frame: Any, peer: str = "") -> None:
-        """Print a frame that was just read; wait until all are printed if no others are there, or many."""
+        """Print a frame that was just read; wait until all are printed unless others were cut with it, but not many."""
         self.write([frame], stream.receiver.decoder.frame_span, peer)
-        if not stream.buffered or self.stream.tell() > _MOST_WRITTEN:
+        if not stream.receiver.decoder.ahead or self.stream.tell() > _MOST_WRITTEN:
             await self.flush()
 
     async def flush(self) -> None:
