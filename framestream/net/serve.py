@@ -15,16 +15,16 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, Unpack
 
 from framestream._events import events
 from framestream.errors import AddressError, check_count, check_seconds, counted, describe_os_error, printable
-from framestream.framer import Framer, ReadCondition
+from framestream.iterate import T
 from framestream.net.connections import Connections, ServerStats, Service, balancers
 from framestream.net.sockets import file_remover, listen
 from framestream.net.urls import Tcp, Unix, parse_url
 from framestream.stream.options import StreamOptions, check_options
-from framestream.stream.stream import IOStream, directions
+from framestream.stream.stream import Condition, IOStream, SendFramer, directions
 from framestream.transport.descriptor import format_address
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from framestream.net.workers import Workers
 
-T = TypeVar("T")
 log = logging.getLogger("framestream.server")
 
 HANDSHAKE_TIMEOUT = 10.0
@@ -64,8 +63,8 @@ async def serve(
     handler: Callable[[IOStream[T]], object],
     url: str,
     *,
-    framer: ReadCondition[T] | str | None = None,
-    send_framer: Framer[Any] | str | None = None,
+    framer: Condition[T] = None,
+    send_framer: SendFramer = None,
     tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None,
     handshake_timeout: float = HANDSHAKE_TIMEOUT,
     backlog: int = 1024,

@@ -162,7 +162,7 @@ class IOStream(Generic[F]):
         self,
         transport: Transport | socket.socket,
         *,
-        framer: ReadCondition[F] | str | None = None,
+        framer: Condition[F] = None,
         send_framer: SendFramer = None,
         loop: asyncio.AbstractEventLoop | None = None,
         **options: Unpack[StreamOptions],
@@ -493,10 +493,10 @@ class IOStream(Generic[F]):
     ) -> IOStream[T]: ...
     @overload
     def framed(
-        self, framer: ReadCondition[Any] | str, send_framer: SendFramer = ..., *, leftover: Leftover = ...
+        self, framer: ReadBy[Any], send_framer: SendFramer = ..., *, leftover: Leftover = ...
     ) -> IOStream[Any]: ...
     def framed(
-        self, framer: ReadCondition[Any] | str, send_framer: SendFramer = None, *, leftover: Leftover = "keep"
+        self, framer: ReadBy[Any], send_framer: SendFramer = None, *, leftover: Leftover = "keep"
     ) -> IOStream[Any]:
         """Set the framers for reading and sending, and return the stream itself.
 
@@ -939,9 +939,7 @@ class _Handshake(PendingRead):
     busy = "TLS is being started; await that first"
 
 
-def directions(
-    framer: ReadCondition[Any] | str | None, send_framer: SendFramer
-) -> tuple[ReadCondition[Any] | None, Framer[Any] | None]:
+def directions(framer: Condition[Any], send_framer: SendFramer) -> tuple[ReadCondition[Any] | None, Framer[Any] | None]:
     # The framers to read and write with: the same one, if it can write.
     for name, given in (("framer", framer), ("send_framer", send_framer)):
         if not (given is None or isinstance(given, ReadCondition | str)):

@@ -11,9 +11,8 @@ from itertools import cycle
 from typing import Any, Unpack
 
 from framestream.errors import check_count
-from framestream.framer import ReadCondition
 from framestream.stream.options import StreamOptions
-from framestream.stream.stream import IOStream
+from framestream.stream.stream import Condition, IOStream
 from framestream.transport.base import Buffer, PolledTransport
 from framestream.transport.descriptor import Readiness
 
@@ -170,7 +169,7 @@ def memory_stream_pair(
     there: Wire | None = None,
     back: Wire | None = None,
     *,
-    framer: ReadCondition[Any] | str | None = None,
+    framer: Condition[Any] = None,
     **options: Unpack[StreamOptions],
 ) -> tuple[IOStream, IOStream]:
     """Return two streams joined in memory.
