@@ -75,7 +75,7 @@ class Sender:
         size: queued bytes.
         written: bytes ever written.
         high_water, low_water: `room` makes the writer wait above the first until it is below the second.
-        eof_due: whether the end of the stream has still to be sent; None before it is asked for, and if it never will be.
+        eof_due: whether the end of the stream has still to be sent; None: not asked for, or never will be.
         error: the reason why the transport takes no more; the receiving half may continue without it.
         refusal: why nothing more may be written, or None.
         stream: the stream that it belongs to; None once that is closed.
