@@ -1428,13 +1428,6 @@ class FrameDecoder:
     def stats(self) -> DecoderStats:
         """The decoder's counters."""
         buffer = self._buffer
-        return DecoderStats(
-            received=buffer.end - self._first,
-            frames=self._cut - len(self.ahead),
-            oversize=self._oversized,
-            discarded=self._discarded,
-            payload_errors=self._bad,
-            broken=int(self._frame.state is BROKEN),
-            high_water=self._high_water,
-            copied=buffer.copied,
-        )
+        not_delivered = (self._oversized, self._discarded, self._bad, int(self._frame.state is BROKEN))
+        received, frames = buffer.end - self._first, self._cut - len(self.ahead)
+        return DecoderStats(received, frames, *not_delivered, self._high_water, buffer.copied)
