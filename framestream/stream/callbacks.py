@@ -301,19 +301,20 @@ class FrameHandler(CallbackRead):
                         sender.when_room(self._on_room)
                     return
                 try:
-                    # Frames cut ahead are handed out without another call ("lines" in benchmarks/).
+                    # Frames cut ahead are handed out without another call or look ("lines" in benchmarks/).
                     ahead = decoder.ahead
-                    frame = ahead.pop() if ahead and decoder.condition is condition else receiver.advance(self)
+                    if ahead and decoder.condition is condition:
+                        frame = ahead.pop()
+                    elif (frame := receiver.advance(self)) is NEED_DATA:
+                        return
+                    elif frame is END:
+                        self.fail(stream.ended())
+                        return
                 except (FramestreamError, Respite) as error:
                     self.go_on_after(error)
                     return
-                if frame is NEED_DATA:
-                    return
-                if frame is END:
-                    self.fail(stream.ended())
-                    return
                 if events.frame_received is not None:
-                    stream.tap(self.condition, frame)
+                    stream.tap(condition, frame)
                 callback(frame)
         except BaseException as error:
             self.stop()
