@@ -12,6 +12,10 @@ hint: pip install click"""
 
 def main() -> int:
     """Run the command line and return its exit status; if it cannot run, say what to install."""
+    if os.getpid() == 1:  # of a container: the system keeps signals from it that it does not handle
+        import signal  # noqa: PLC0415  # others do without
+
+        signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     # A shell can close them (0<&-): the next socket would get their number.
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:

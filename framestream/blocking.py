@@ -21,28 +21,25 @@ import inspect
 import os
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, Unpack, overload
+from typing import Any, Final, Generic, Protocol, Self, Unpack, overload
 
 from framestream import net
 from framestream._events import events
-from framestream.decoder import END
-from framestream.errors import StreamBusy
+from framestream.errors import FramestreamError, FrameTooLarge, PayloadError, StreamBusy, because
 from framestream.framer import Framer, ReadCondition
-from framestream.iterate import condition_of
+from framestream.iterate import F, T, condition_of
 from framestream.net.connect import ConnectOptions
 from framestream.net.serve import ServeOptions, check_handler
 from framestream.net.sockets import on_failure, open_stream
 from framestream.stream.options import StreamOptions
-from framestream.stream.stream import Condition, F, IOStream, ReadBy, ReadLimits, SendFramer, StreamStats, T
+from framestream.stream.stream import Condition, IOStream, ReadBy, ReadLimits, SendFramer, StreamStats
 from framestream.transport import PipeTransport, Transport
-
-if TYPE_CHECKING:
-    import ssl
 
 __all__ = ["ProcessStream", "Server", "Stream", "connect", "framed", "serve"]
 
@@ -83,10 +80,6 @@ def _run_on(loop: asyncio.AbstractEventLoop) -> None:
 
 def _run(loop: asyncio.AbstractEventLoop, function: Callable[[], Awaitable[T]]) -> T:
     """Call a function in that loop and return what it is awaited for; an interrupted wait cancels it."""
-
-    async def call() -> T:
-        return await function()
-
     try:
         is_inside = asyncio.get_running_loop() is loop
     except RuntimeError:
@@ -95,11 +88,31 @@ def _run(loop: asyncio.AbstractEventLoop, function: Callable[[], Awaitable[T]]) 
         raise RuntimeError("a callback cannot wait for a stream, which waits for the callback; use a thread")
     if loop in _loops.values() and loop is not _loops.get(os.getpid()):
         raise RuntimeError("this was opened before this process was forked, and no thread runs it here: open another")
-    future = asyncio.run_coroutine_threadsafe(call(), loop)
+    # Instead of a concurrent Future: Ctrl-C may leave that one's lock locked, and then the loop waits for ever.
+    done = threading.Lock()
+    done.acquire()
+    tasks: list[asyncio.Task[None]] = []
+    answers: list[T] = []
+    errors: list[BaseException] = []
+
+    async def call() -> None:
+        try:
+            answers.append(await function())
+        except BaseException as error:  # noqa: BLE001  # the waiting thread raises it
+            errors.append(error)
+        finally:
+            tasks.clear()  # what a task's end does must not be done, and interrupted, in the waiting thread
+            done.release()
+
+    loop.call_soon_threadsafe(lambda: tasks.append(loop.create_task(call())))
     try:
-        return future.result()
-    finally:
-        future.cancel()
+        done.acquire()
+    except BaseException:
+        loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
+        raise
+    if errors:
+        raise errors.pop()
+    return answers.pop()
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> T:
@@ -127,7 +140,12 @@ class Stream(Generic[F]):
 
     def __init__(self, stream: IOStream[F]) -> None:
         self._stream = stream
-        self._turn = threading.Lock()  # of the receiving thread
+        self._turn: list[None] = [None]  # empty while a thread receives
+        # What Ctrl-C may leave behind: a call that is not done, its task, and what that has received: for which
+        # condition, and a frame or an error.
+        self._is_done = True
+        self._reading: asyncio.Task[Any] | None = None
+        self._unclaimed: tuple[ReadCondition[Any] | None, Any, FramestreamError | None] | None = None
 
     def __repr__(self) -> str:
         return f"<blocking.Stream {self.peer} {'closed' if self.closed() else 'open'}>"
@@ -147,7 +165,8 @@ class Stream(Generic[F]):
     def receive(self, condition: Condition[Any] = None, **limits: Any) -> Any:
         """Return the next frame, waiting for it if needed.
 
-        It consumes exactly the frame; the bytes after it are for the next call, with any condition.
+        It consumes exactly the frame; the bytes after it are for the next call, with any condition. Ctrl-C, or what
+        else a signal raises meanwhile, loses nothing: the next call continues.
 
         Args:
             condition: what the frame is: a read condition, name or spec string; the stream's own framer if
@@ -157,7 +176,8 @@ class Stream(Generic[F]):
         Raises:
             FramingError, FrameTooLarge, IncompleteFrame, PayloadError, StreamClosed: as `IOStream.read`.
             StreamTimeout: the time is over; nothing is consumed, and the stream is usable.
-            StreamBusy: another thread receives.
+            StreamBusy: another thread receives; or a call for another condition was interrupted as its frame
+                came, and has to be repeated first.
         """
         chosen = self._chosen(condition)
         return self._receive(chosen, lambda: self._stream.read(chosen, **limits), is_plain=not limits)
@@ -188,18 +208,48 @@ class Stream(Generic[F]):
         *,
         is_plain: bool = True,
     ) -> Any:
-        if not self._turn.acquire(blocking=False):
-            raise StreamBusy("another thread is receiving")
+        # Between two calls, Python interrupts nothing. So what must happen as one here does without calls.
         try:
-            if is_plain and events.frame_received is None:
+            del self._turn[0]
+        except IndexError:
+            raise StreamBusy("another thread is receiving") from None
+        try:
+            if is_plain and events.frame_received is None and self._is_done:
                 decoder = self._stream.receiver.decoder
                 # The background thread does not touch these while no read is under way.
                 ahead = decoder.ahead
                 if ahead and decoder.condition is condition:
-                    return ahead.pop()
-            return self._run(read)
+                    frame = ahead[-1]
+                    del ahead[-1]
+                    return frame
+            self._is_done = False
+            _, frame, error = self._run(lambda: self._answer(condition, read))
+            self._unclaimed = None
+            self._is_done = True
+            if error is None:
+                return frame
+            try:
+                raise error
+            finally:
+                del error  # its traceback refers to this frame
         finally:
-            self._turn.release()
+            self._turn += [None]
+
+    async def _answer(self, condition: ReadCondition[Any] | None, read: Callable[[], Awaitable[Any]]) -> Any:
+        while self._reading is not None:  # for a call that was interrupted
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+        self._reading = asyncio.current_task()
+        try:
+            if self._unclaimed is None:
+                self._unclaimed = condition, await read(), None
+        except (FrameTooLarge, PayloadError) as error:
+            self._unclaimed = condition, None, error
+        finally:
+            self._reading = None
+        if self._unclaimed[0] != condition:
+            raise StreamBusy(f"an interrupted call has received a frame of {self._unclaimed[0]}; repeat it first")
+        return self._unclaimed
 
     # Sending
 
@@ -314,13 +364,10 @@ class _Frames(Iterator[T]):
         self._condition = condition
 
     def __next__(self) -> T:
-        frame = self._stream._receive(self._condition, self._next)
-        if frame is END:
-            raise StopIteration
-        return frame  # type: ignore[no-any-return]  # T
-
-    async def _next(self) -> Any:
-        return await anext(self._frames, END)
+        try:
+            return self._stream._receive(self._condition, lambda: anext(self._frames))  # type: ignore[no-any-return]  # T
+        except StopAsyncIteration:
+            raise StopIteration from None
 
 
 def _stand_for(stream: IOStream[T]) -> Stream[T]:
@@ -383,11 +430,9 @@ def framed(
     async def make() -> IOStream[Any]:
         if isinstance(source, socket.socket | Transport) or not hasattr(source, "fileno"):
             return IOStream(source, framer=framer, send_framer=send_framer, **options)
-        with ExitStack() as unless_framed:
-            descriptor = os.dup(source.fileno())
-            unless_framed.callback(os.close, descriptor)
+        descriptor = os.dup(source.fileno())
+        with on_failure(os.close, descriptor):
             transport = PipeTransport(descriptor, descriptor)
-            unless_framed.pop_all()
         return open_stream(transport, framer=framer, send_framer=send_framer, **options)
 
     return Stream(_run(_background(), make))
@@ -491,11 +536,8 @@ async def in_thread(function: Callable[[], T], name: str) -> T:
             done.set_result(function())
         except BaseException as error:  # noqa: BLE001  # the waiting coroutine raises it
             if isinstance(error, StopIteration) or not isinstance(error, Exception):
-                raised = RuntimeError(f"a thread raised {type(error).__name__}")
-                raised.__cause__ = error
-                done.set_exception(raised)
-            else:
-                done.set_exception(error)
+                error = because(RuntimeError(f"a thread raised {type(error).__name__}"), error)
+            done.set_exception(error)
 
     threading.Thread(target=work, name=name, daemon=True).start()
     return await asyncio.wrap_future(done)

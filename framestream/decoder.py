@@ -67,7 +67,7 @@ E = TypeVar("E", bound=FramingError)
 OnOversize: TypeAlias = Literal["raise", "discard", "truncate", "close"]
 
 DEFAULT_MAX_FRAME_SIZE: Final = 1 << 20
-POLICIES: Final[tuple[str, ...]] = get_args(OnOversize)
+POLICIES: Final[tuple[OnOversize, ...]] = get_args(OnOversize)
 # Header, delimiter and padding together may take this much even if the payload limit is smaller.
 _MOST_OVERHEAD: Final = 65536
 # A payload that misses this much is received in its final place. For less, receiving a chunk and
@@ -681,8 +681,8 @@ class FrameDecoder:
     Attributes:
         condition: the condition of the last call.
         ahead: frames of that condition that were cut ahead, the next one last. While it is not empty,
-            ``decoder.ahead.pop()`` does the same as ``next_frame(decoder.condition)`` without a call. Look
-            the list up each time: each batch is a new list.
+            ``decoder.ahead.pop()`` does the same as ``next_frame(decoder.condition)`` without a call. Each
+            batch is a new list, and one whose frames are delivered or put back is empty.
         last_size: bytes of the frame delivered last, header and delimiter included; in a batch, the average.
     """
 
@@ -881,8 +881,7 @@ class FrameDecoder:
                 return ahead.pop()
         while True:
             try:
-                frame: T | NeedData | End = self._whole_frame(condition, limit)
-                return frame
+                return self._whole_frame(condition, limit)  # type: ignore[no-any-return]  # T, or a sign
             except FramestreamError as error:
                 if not self._goes_on_after(error, limit, on_oversize or self.on_oversize):
                     raise
@@ -912,7 +911,7 @@ class FrameDecoder:
             if self.ahead:
                 self.ahead.reverse()
                 frames += self.ahead
-                self.ahead = _NOTHING
+                self.ahead.clear()
             try:
                 frame = self._whole_frame(condition, limit)
             except (FramestreamError, Respite) as error:
@@ -1214,6 +1213,7 @@ class FrameDecoder:
         """Cut frames ahead from the head if that pays; return whether there are any."""
         self._frame.tire(_RUN)  # so many came one by one before
         size = self.last_size
+        limit = min(limit, self._limit(condition, None))  # they may be for a call that sets no limit of its own
         quota = min(max(self._quota, 2 * _FEWEST * size), limit, _PATIENCE * max(size, 1))
         if _FEWEST * size > quota:
             return False
@@ -1272,7 +1272,7 @@ class FrameDecoder:
         batch = self._follow()
         self._buffer.unread(batch.head, batch.at, batch.end)
         self._cut -= len(self.ahead)
-        self.ahead = _NOTHING
+        self.ahead.clear()
         self._batch = None
         self._start = batch.base + batch.start
         self.last_size = batch.at - batch.start

@@ -381,6 +381,8 @@ def printable(text: str, *, keep: str = "") -> str:
     Args:
         keep: characters to leave unchanged, a line feed for instance.
     """
+    if text.isascii() and text.isprintable():  # most is
+        return text
     return re.sub(_OBEYED, lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
 
 

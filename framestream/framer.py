@@ -361,6 +361,14 @@ def check_condition(value: object, name: str = "") -> None:
     raise TypeError(f"{place} a read condition{meant_by(value)}")
 
 
+def writing(condition: ReadCondition[Any]) -> Framer[Any]:
+    """Return a condition that can also write as what it is; raise TypeError if it can only read."""
+    check_condition(condition)
+    if not isinstance(condition, Framer):
+        raise TypeError(f"{condition} can only read; sending and writing take a framer")
+    return condition
+
+
 def meant_by(value: object) -> str:
     """Return a hint at the condition that a caller meant who passed this instead: ``; make one of it: Line(...)``."""
     shown = repr(value)[:80]

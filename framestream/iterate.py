@@ -14,13 +14,23 @@ from contextlib import suppress
 from functools import partial
 from inspect import isasyncgen
 from itertools import chain
-from typing import Any, Final, Protocol, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypedDict, Unpack
 
 from framestream.decoder import END, NEED_DATA, End, FrameDecoder, NeedData, OnOversize
 from framestream.errors import FrameTooLarge, PayloadError, StreamBusy, StreamClosed
 from framestream.framer import ReadCondition, check_condition
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    F = TypeVar("F", default=Any)  # the frames of a stream with a framing of its own
+    T = TypeVar("T", default=Any)  # the frames of a condition; anything, if it is only named
+else:
+    from typing import TypeVar
+
+    F = TypeVar("F")
+    T = TypeVar("T")
+
 BytesLike: TypeAlias = "bytes | bytearray | memoryview"
 
 # A recv of 256 KiB costs six times as much as one of 64 KiB: the large buffer is allocated and shrunk anew.
@@ -54,15 +64,7 @@ class Options(TypedDict, total=False):
     on_payload_error: Callable[[PayloadError], object] | None
 
 
-@overload
-def iter_frames(source: Source, condition: ReadCondition[T], **options: Unpack[Options]) -> Iterator[T]: ...
-@overload
-def iter_frames(source: Source, condition: str, **options: Unpack[Options]) -> Iterator[Any]: ...
-def iter_frames(
-    source: Source,
-    condition: ReadCondition[Any] | str,
-    **options: Unpack[Options],
-) -> Iterator[Any]:
+def iter_frames(source: Source, condition: ReadCondition[T] | str, **options: Unpack[Options]) -> Iterator[T]:
     """Yield the frames of a blocking source until it ends.
 
     Frames are yielded as soon as they are complete; the source is read in chunks of at most 64 KiB, by
@@ -129,7 +131,7 @@ def placed_frames(
         yield decoder.frame_span, frame
 
 
-def condition_of(condition: ReadCondition[Any] | str) -> ReadCondition[Any]:
+def condition_of(condition: ReadCondition[T] | str) -> ReadCondition[T]:
     """Return the condition itself, or the one that a name or spec string describes."""
     if isinstance(condition, str):
         # Only a name needs the registry, which imports pluggy.
@@ -196,15 +198,7 @@ def _serial_chunks(port: Any) -> Iterator[bytes]:
         yield port.read(min(max(port.in_waiting, 1), CHUNK_SIZE))
 
 
-@overload
-def aiter_frames(source: AsyncSource, condition: ReadCondition[T], **options: Unpack[Options]) -> AsyncFrames[T]: ...
-@overload
-def aiter_frames(source: AsyncSource, condition: str, **options: Unpack[Options]) -> AsyncFrames[Any]: ...
-def aiter_frames(
-    source: AsyncSource,
-    condition: ReadCondition[Any] | str,
-    **options: Unpack[Options],
-) -> AsyncFrames[Any]:
+def aiter_frames(source: AsyncSource, condition: ReadCondition[T] | str, **options: Unpack[Options]) -> AsyncFrames[T]:
     """Yield the frames of an asynchronous source, under any event loop (asyncio, trio, anyio).
 
     Args:

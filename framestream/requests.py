@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Coroutine, Hashable, Iterable
 from itertools import count, islice
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 from framestream.errors import StreamBusy, StreamClosed, check_count, check_function, check_seconds, printable
+from framestream.stream.reads import Frames
+from framestream.stream.stream import IOStream
 from framestream.stream.timeouts import within
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Hashable, Iterable
-    from types import TracebackType
-    from typing import Self
-
-    from framestream.stream import Frames
-    from framestream.stream.stream import IOStream
 
 __all__ = ["Requests", "handle_frames"]
 
@@ -161,9 +156,7 @@ class Requests(Generic[T]):
             raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._stop()
 
     async def _stop(self) -> None:

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 from framestream.errors import EncodeError, FramingError
-from framestream.framer import PADDING, Framer, NeedMore, ReadCondition, Span, Window, bytes_of
+from framestream.framer import PADDING, Framer, NeedMore, ReadCondition, Span, Window, bytes_of, first_match
 
 
 def cr_lf(window: Window, begin: int, **need: Any) -> Any:
@@ -354,6 +354,17 @@ class SplitsWithCopies(Lines):
         return lines, start
 
 
+class SplitsACopy(Lines):
+    """Takes a copy once, as it should, and cuts off the beginning of that again and again."""
+
+    def split(self, window: Window) -> tuple[list[bytes], int]:
+        lines, data = [], bytes(window.data[window.start :])
+        while (end := data.find(b"\r\n")) >= 0:
+            lines.append(data[:end])
+            data = data[end + 2 :]
+        return lines, len(window.data) - len(data)
+
+
 _SEARCHED = {"bytes": 0}
 
 
@@ -410,6 +421,51 @@ class Checked(Value):
         if window.data[stop] != ord("!"):
             raise FramingError("no exclamation mark", position=stop)
         return window.start, stop, stop + 1
+
+
+@dataclass(frozen=True)
+class IgnoresAnOption(Lines):
+    """Equals framers that read otherwise."""
+
+    encodings: dict[str, str] = field(default_factory=dict, compare=False)
+
+
+class Counted(Lines):
+    """Two bytes of length, which overflow."""
+
+    def find(self, window: Window) -> Any:
+        first = window.start + 2
+        if len(window.data) < first:
+            return NeedMore(2)
+        stop = first + int.from_bytes(window.data[window.start : first], "big")
+        return first, stop, stop
+
+    def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
+        payload = bytes_of(frame)
+        return (len(payload) & 0xFFFF).to_bytes(2, "big") + payload
+
+
+class BelievesAMark(Lines):
+    """Quoted text with its size in front: where a quote stands no frame need begin, as this one claims."""
+
+    synchronises = "exact"
+    overhead = 3
+
+    def find(self, window: Window) -> Any:
+        first = window.start + 2
+        if window.data[window.start : window.start + 1] not in (b"", b'"'):
+            raise FramingError("no quote", position=window.start)
+        if len(window.data) < first:
+            return NeedMore(2)
+        stop = first + window.data[first - 1]
+        return first, stop, stop
+
+    def find_start(self, window: Window) -> int | NeedMore:
+        return first_match(re.compile(b'"'), window, 1)
+
+    def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
+        payload = bytes_of(frame, 255)
+        return b'"' + bytes([len(payload)]) + payload
 
 
 @dataclass(frozen=True)

@@ -296,6 +296,15 @@ def test_a_split_is_walked_again_only_until_both_chains_meet(frames, guess, walk
     assert stitched.walked_twice == walked
 
 
+def test_chains_do_not_meet_inside_a_frame_that_is_skipped():
+    data = b"\2\2\2" * 3 + b"\5\2\2\2\2\2" + b"\2\2\2" * 4
+    borders = pairwise((0, 9, 18, 27))
+    first, second, third = (Split(InMemory(data, step=1), LengthPrefix(1, max_size=3), *each) for each in borders)
+    guessed = (first, replace(second, first=10), third)
+    stitched = stitch([first, second, third], map=lambda walk, splits: map(walk, guessed))
+    assert [split.first for split in stitched.splits] == [0, 9, 18]
+
+
 def test_each_file_begins_anew(tmp_path):
     contents = {"one": b"\1a\1b\1", "two": b"\1c" * 100}
     for name, content in contents.items():
@@ -469,6 +478,18 @@ def test_what_a_caller_makes_of_a_frame_is_not_what_the_next_one_gets(path):
     assert [archive[1], *archive, one, again] == [frames[1], *frames, frames[1], frames[1]]
 
 
+def test_what_is_inside_a_frame_is_copied_wherever_it_can_be_changed(path):
+    whole = {"text": "a", "n": 1, "x": 0.5, "raw": b"b", "none": None, "yes": True}
+    frames = [whole, whole | {"list": []}, [whole], whole | {"map": {}}]
+    write(path, frames, Msgpack())
+    archive = Archive(path, Msgpack())
+    for number, frame in enumerate(frames):
+        given = archive[number]
+        inside = given[0] if number == 2 else given.get("list", given.get("map", given))
+        inside.clear()
+        assert archive[number] == frame
+
+
 def test_a_frame_that_cannot_be_copied_is_given_as_it_is(path):
     deep = reduce(lambda inner, _: [inner], range(1000), 1)
     write(path, [deep, b"abc"], Msgpack())
@@ -517,6 +538,34 @@ def rewrite_index(path, **fields):
     replace(Index.load(source), **fields).save(source)
 
 
+@pytest.mark.parametrize("others", ["end", "go on", "are no programs of ours"])
+def test_what_is_appended_while_an_index_is_made_leaves_no_stale_one(path, others):
+    if others == "go on":
+        pytest.importorskip("fcntl", reason="this system has no locks")
+    path.write_bytes(b"\0\3one")
+    refusal = "another program is appending to it" if others == "go on" else "it is longer than when it was planned"
+
+    def indexing():
+        yield b"two"
+        refused(ArchiveError, make_index, path, PREFIX, match=f"file: {refusal}")
+        yield b"end"
+
+    def appended(_):
+        if others == "end":
+            append(path, [b"two", b"end"], PREFIX)
+        else:
+            path.write_bytes(path.read_bytes() + b"\0\3two\0\3end")
+
+    if others == "go on":
+        append(path, indexing(), PREFIX)
+    else:
+        refused(ArchiveError, make_index, path, PREFIX, on_progress=appended, match=f"file: {refusal}")
+    if others == "are no programs of ours":
+        assert os.listdir(path.parent) == ["file"]
+    else:
+        assert list(map(Archive(path, PREFIX).__getitem__, range(3))) == [b"one", b"two", b"end"]
+
+
 def test_a_damaged_index_and_one_that_is_not_true_are_refused(path):
     _, framer = fill(path, "prefix")
     count = make_index(path, framer).count
@@ -535,6 +584,20 @@ def test_a_damaged_index_and_one_that_is_not_true_are_refused(path):
     beside.unlink()
     beside.mkdir()
     refused(ArchiveError, plan, path, framer, match=r"fsindex: is a directory")
+
+
+def test_an_index_that_is_replaced_while_it_is_read_is_not_called_damaged(path, monkeypatch):
+    append(path, [b"one"], PREFIX)
+
+    def replaced(name, *options, real=open, **more):
+        if str(name).endswith(".fsindex"):
+            monkeypatch.undo()
+            append(path, [bytes(60_000)] * 2, PREFIX)
+        return real(name, *options, **more)
+
+    monkeypatch.setattr("builtins.open", replaced)
+    refused(ArchiveError, Archive, path, PREFIX, match="file.fsindex: it is longer than when it was planned")
+    assert len(Archive(path, PREFIX)) == 3
 
 
 def test_bytes_in_memory_have_no_index(tmp_path, monkeypatch):
@@ -561,6 +624,28 @@ def test_of_two_that_write_a_file_at_once_the_last_one_to_finish_gives_all_of_it
     assert seen == [b"other"]
     assert list(Archive(path, framer)) == [bytes(300_000), b"mine"]
     assert sorted(os.listdir(path.parent)) == ["file", "file.fsindex"]
+
+
+def test_what_killed_writers_left_is_removed_by_the_next_and_what_others_write_is_not(path):
+    living, dead = [], [".file.0123abcd.partial", ".file-00007.fsindex.00000000.partial"]
+    others = [".file.mine.partial", ".fil.0123abcd.partial"]
+
+    def leave(*names):
+        for name in names:
+            path.with_name(name).write_bytes(b"remains")
+            os.utime(path.with_name(name), (0, 0))
+
+    def frames():
+        yield bytes(300_000)
+        living.extend(os.listdir(path.parent))
+        os.utime(path.with_name(*living), (0, 0))
+        leave(*dead, *others)
+        write(path.with_name("file.bin"), [b"one"], LengthPrefix(), part_size=1, index=False)
+        assert sorted([*living, *others, "file-00000.bin"]) == sorted(os.listdir(path.parent))
+        yield b"end"
+
+    write(path, frames(), LengthPrefix(), index=False)
+    assert sorted([*others, "file", "file-00000.bin"]) == sorted(os.listdir(path.parent))
 
 
 def test_a_file_that_another_has_replaced_gets_no_index_of_ours(path, monkeypatch):
@@ -761,6 +846,15 @@ def test_what_cannot_be_finished_leaves_what_was_there(path, action, disk, last,
         with disk():
             refused(kind, action, path, [*[bytes(100)] * 5000, last], PREFIX, match=reason)
         assert {child: child.read_bytes() for child in path.parent.iterdir()} == before
+
+
+def test_a_disk_that_goes_away_is_told_although_the_file_cannot_be_closed_either(path, monkeypatch):
+    def lose(descriptor):
+        os.close(descriptor)
+        raise OSError(errno.EIO, "")
+
+    monkeypatch.setattr(os, "fsync", lose)
+    refused(ArchiveError, append, path, [b"one"], PREFIX, match="file: it cannot be written")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write to any file")

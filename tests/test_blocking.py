@@ -196,8 +196,8 @@ def test_a_callback_that_ends_the_program_ends_the_call_and_no_other_stream(way_
 # Programs
 
 IN_PROGRAMS = """
-import os, signal, socket, threading
-from framestream import Line, blocking
+import os, signal, socket, sys, threading
+from framestream import Line, PayloadError, StreamBusy, blocking
 
 def echo():
     ours, peer = socket.socketpair()
@@ -221,6 +221,66 @@ with blocking.framed(ours, Line()) as stream:
     except KeyboardInterrupt:
         peer.sendall(b"lf\\n")
         print(stream.receive())
+"""),
+    "ctrl-c as a frame is taken leaves the frame, or its error, to the next receive": ("a, bad, end", """
+class Interrupting(Line):
+    def decode(self, payload):  # in the background, in the moment in which the frame is taken
+        signal.raise_signal(signal.SIGINT)
+        return super().decode(payload)
+
+ours, peer = socket.socketpair()
+with blocking.framed(ours, Interrupting()) as stream, peer:
+    def interrupted():
+        try:
+            return stream.receive()
+        except KeyboardInterrupt:
+            return True
+
+    peer.sendall(b"a\\n\\xff\\n")
+    assert interrupted() is True
+    try:
+        stream.receive(Line())
+    except StreamBusy as error:
+        assert "a frame of line" in str(error), error
+    print(stream.receive(), end=", ")
+    assert interrupted() is True
+    try:
+        stream.receive()
+    except PayloadError:
+        print("bad", end=", ")
+    peer.sendall(b"end\\n")
+    print(stream.receive(Line()))
+"""),
+    "a hail of ctrl-c loses nothing": ("True", """
+ours, peer = socket.socketpair()
+want = [f"{number}" for number in range(3000)]
+def feed():
+    for at in range(0, len(want), 3):
+        peer.sendall("".join(f"{line}\\n" for line in want[at : at + 3]).encode())
+        os.sched_yield()
+    peer.close()
+
+def interrupt(number, frame):
+    while frame is not None:
+        if frame.f_code.co_filename == blocking.__file__:
+            raise KeyboardInterrupt
+        frame = frame.f_back
+
+sys.unraisablehook = id  # Python itself meets some
+threading.Thread(target=feed).start()
+stream = blocking.framed(ours, Line())
+frames = stream.frames()
+got = []
+signal.signal(signal.SIGALRM, interrupt)
+signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+while len(got) < len(want):
+    try:
+        got.append(next(frames) if len(got) % 2 else stream.receive())
+    except KeyboardInterrupt:
+        pass
+signal.setitimer(signal.ITIMER_REAL, 0)
+stream.close()
+print(got == want)
 """),
     "ctrl-c ends a server": ("True", """
 with blocking.serve(print, "tcp://127.0.0.1:0") as server:

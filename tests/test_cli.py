@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -462,3 +463,11 @@ def test_samples_are_captures_and_every_command_that_reads_a_file_reads_one(fram
     cut = framestream("cut", "line", "sample:redis")
     assert cut.raw == framestream("cut", "line", "sample:redis", "--jobs", "1").raw
     assert f"frames          {len(cut.frames)}\n" in framestream("stats", "line", "sample:redis").out
+
+
+def test_a_frame_for_which_there_is_not_enough_memory_is_told():
+    resource = pytest.importorskip("resource")
+    limited = partial(resource.setrlimit, resource.RLIMIT_AS, (1 << 28, 1 << 28))
+    with start("cut", "line", "/dev/zero", "--max-size", "4GiB", preexec_fn=limited) as process:
+        said = "framestream: there is not enough memory; --max-size limits what a frame takes\n"
+        assert (b"", said.encode(), 1) == (*process.communicate(timeout=60), process.returncode)

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,8 @@ import time
 from array import array
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
+from select import select
 
 import command_line
 import pytest
@@ -405,6 +408,19 @@ def test_both_ends_in_a_shell_and_their_ends_are_quiet(workers, end, status):
         assert (b"", b"", status) == (*server.communicate(), server.returncode)
 
 
+def test_the_first_process_of_a_container_ends_with_sigterm():
+    container = ["unshare", "-Urpf", "--kill-child"]
+    if shutil.which("unshare") is None or subprocess.run([*container, "true"], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("no container can be made")
+    command = [*container, sys.executable, "-m", "framestream", "connect", "exec:cat", "-f", "line"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+        process.stdin.write(b"hi\n")
+        assert b"hi\n" == process.stdout.readline()
+        [first] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(first), signal.SIGTERM)
+        assert 143 == process.wait(timeout=20)
+
+
 def test_a_command_ends_with_its_peer_while_it_waits_for_standard_input():
     with start("connect", "exec:echo hello", "-f", "line") as process:
         assert (b"hello\n", 0) == (process.stdout.read(), process.wait(20))
@@ -453,6 +469,20 @@ def test_a_server_whose_output_has_no_reader_any_more_ends(workers):
             with suppress(OSError):
                 client.sendall(b"two\n")
             assert (141, b"") == (server.wait(timeout=20), server.stderr.read())
+
+
+@pytest.mark.parametrize("rest", [b"ha", b"\xff\n", b"\xff\nha"])
+@pytest.mark.parametrize("command", ["serve", "connect"])
+def test_a_frame_is_printed_when_it_has_arrived_whatever_part_of_others_has(command, rest):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = "tcp://127.0.0.1:" + str(listener.getsockname()[1] if command == "connect" else 0)
+        with start(command, url, "-f", "line", "-o", "text") as process:
+            server = None if command == "connect" else ("127.0.0.1", port(listening(process)))
+            with listener.accept()[0] if server is None else socket.create_connection(server) as peer:
+                peer.sendall(b"one\n" + rest)
+                assert select([process.stdout], [], [], 20)[0]
+                assert b"one\n" == process.stdout.readline()
+                process.kill()
 
 
 def test_frames_that_cannot_be_printed_end_their_connection_and_that_is_reported():

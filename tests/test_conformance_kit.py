@@ -14,8 +14,9 @@ import pytest
 from distributions import site
 from framer_examples import Never
 
-from framestream import Exactly, Msgpack, NeedMore, ReadCondition, Window, plugins
-from framestream.framer import PADDING, Decode
+from framestream import Exactly, Line, Msgpack, NeedMore, ReadCondition, Window, plugins
+from framestream.framer import PADDING, Decode, read_digits
+from framestream.framers import Fields, GeneratorFramer, HeaderThenBody
 from framestream.testing import Check, ConformanceError, check_framer, conformance_checks, fuzz_framer
 from framestream.testing.cost import CountedBytes
 from framestream.testing.suite import Suite
@@ -53,6 +54,10 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
         (faulty.LooksBehindTheFrame(), LINES, "many-frames", "find looks far beyond the frame"),
         (faulty.Preallocates(), COUNTED_3, "declared-sizes", "allocates memory for a size that a frame merely"),
         (faulty.SplitsWithCopies(), LINES, "many-frames", "split looks at the same bytes again"),
+        (faulty.SplitsACopy(), LINES, "many-frames", "split looks at the same bytes again"),
+        (faulty.IgnoresAnOption(), LINES, "value", "framers that differ in encodings are equal"),
+        (faulty.Counted(), {b"\0\3abc": [b"abc"]}, "round-trip", "what encode writes is read back as something else"),
+        (faulty.BelievesAMark(), {b'"\3abc': [b"abc"]}, "find-start", 'find_start is not "exact"'),
         (faulty.KeepsState(), LF_LINES, "purity", "find keeps state in self: asking changes the attribute"),
         (faulty.CountsInASlot(), LINES, "purity", "asking changes the attribute _CountsInASlot__asked"),
         (faulty.KeepsStateElsewhere(), LONG_LINES, "purity", "disturb each other"),
@@ -453,6 +458,19 @@ class Padded(faulty.Value):
         return start, start + 2, start + 3, Decode(bytes, trailer=b",", final=False)
 
 
+@dataclass(frozen=True)
+class Septets(GeneratorFramer[int]):
+    """Bytes up to one whose top bit is not set: a frame of n bytes has n fields."""
+
+    def fields(self) -> Fields[int]:
+        count = 1
+        while ord((yield 1)) >= 0x80:
+            count += 1
+        return count
+
+
+# A header that is read when its end is found, however long it is.
+LONG_HEADER = HeaderThenBody(Line(last=False), lambda line: Exactly(read_digits(line.rpartition(" ")[2])))
 Late = faulty.faulty("Late", decode=lambda _, payload: faulty.refuse("late") if payload == b"bad" else payload)
 BLANKS = b"ab\r\n\r\ncd\r\n" * 3
 
@@ -468,6 +486,8 @@ BLANKS = b"ab\r\n\r\ncd\r\n" * 3
             {"examples": {BLANKS: [b"ab", b"cd"] * 3}, "malformed": [BLANKS + b"!\r\n" + BLANKS]},
         ),
         (faulty.Starts(), {"examples": LINES}),
+        (Septets(), {"examples": {b"\x80\x80\1\2": [3, 1]}}),
+        (LONG_HEADER, {"examples": {b"size 2\nhi": [("size 2", b"hi")]}, "malformed": [b"size\n"]}),
     ],
     ids=lambda value: type(value).__name__,
 )

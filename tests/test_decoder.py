@@ -256,6 +256,23 @@ def test_frames_cut_ahead_are_put_back_when_the_condition_changes(taken: int) ->
     assert (decoder.take_leftover(), decoder.buffered, decoder.offset) == (rest, 0, len(data))
 
 
+@pytest.mark.parametrize("other", [
+    lambda decoder: decoder.next_batch(Lines()),
+    lambda decoder: decoder.next_frame(Lines(), max_size=1),
+    lambda decoder: decoder.next_frame(Exactly(1)),
+    lambda decoder: decoder.next_part(Lines()),
+    lambda decoder: decoder.take_leftover(),
+])  # fmt: skip
+def test_frames_cut_ahead_leave_their_list_whichever_way_they_go(other: Callable[[FrameDecoder], object]) -> None:
+    decoder = fed(b"a\n" * 100)
+    for _ in range(50):
+        decoder.next_frame(Lines())
+    ahead = decoder.ahead
+    assert ahead
+    other(decoder)
+    assert ahead == []
+
+
 def test_padding_between_frames_cut_ahead_is_counted_as_none() -> None:
     decoder = fed(b" a;" * 100)
     for end in range(3, 60, 3):
@@ -274,6 +291,18 @@ def test_frames_cut_ahead_stay_for_an_equal_condition_and_a_larger_limit_and_go_
     assert [decoder.next_frame(Lines(), max_size=8) for _ in range(6)] == [b"short"] * 6
     assert decoder.next_batch(Lines(), max_size=8) == [b"short"]
     refused(FrameTooLarge, decoder.next_frame, Lines(), max_size=8)
+
+
+@pytest.mark.parametrize("read", ["next_frame", "next_batch"])
+def test_no_frame_is_cut_ahead_that_only_the_limit_of_the_call_before_allows(read: str) -> None:
+    short, long = b"short\n" * 30, b"x" * 500 + b"\n"
+    decoder = fed(short + long + short, max_frame_size=100)
+    for _ in range(9):
+        assert decoder.next_frame(decoder.condition if decoder.ahead else Lines(), max_size=1 << 20) == b"short"
+    assert decoder.ahead
+    while decoder.offset < len(short):
+        assert getattr(decoder, read)(decoder.condition) in (b"short", [b"short"] * 21)
+    refused(FrameTooLarge, getattr(decoder, read), decoder.condition)
 
 
 def test_an_equal_condition_keeps_the_progress_of_a_read_that_was_given_up() -> None:

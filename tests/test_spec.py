@@ -132,6 +132,7 @@ def test_between_parentheses_a_bare_name_after_a_comma_is_the_next_framer() -> N
         ("(a)", "expected the name of a framer", 0),
         ("a:", "expected a value at the end", 2),
         ("a:k=", "expected a value", 4),
+        ("a:=b", "expected a value", 2),
         ("a b", "unexpected 'b'", 2),
         ("a:x=tcp://y", "unexpected ':'", 7),
         ('a:"x', "this string is not closed", 2),

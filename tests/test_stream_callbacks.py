@@ -316,6 +316,33 @@ async def test_what_on_payload_error_raises_closes_the_stream_of_a_callback(begi
     assert isinstance(server.error, ZeroDivisionError)
 
 
+@once
+async def test_the_close_callback_waits_for_that_of_a_read_which_a_reset_completes():
+    async with joined("memory", there=Wire(end=3, error=ConnectionResetError(104, "reset"))) as (client, server):
+        events = []
+        server.set_close_callback(lambda: events.append("closed"))
+        server.read_until_close(callback=events.append)
+        await client.write(b"abc")
+        await asyncio.wait_for(until(lambda: len(events) == 2), 5)
+        assert [b"abc", "closed"] == events
+
+
+@pytest.mark.parametrize("half_open", [True, False])
+@pytest.mark.parametrize("to", ["itself", "another"])
+async def test_a_write_that_is_refused_for_another_reason_than_the_end_is_the_callbacks_fault(to, half_open, caplog):
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    async with joined("unix", half_open=half_open) as (client, server), joined("unix") as (other, _):
+        await client.write(b"a\nb\n")
+        await client.write_eof()
+        await server.peek(4)
+        await (server.write_eof() if to == "itself" else other.aclose())
+        server.on_frame(Line(), lambda line: (server if to == "itself" else other).write(b"answer"))
+        await asyncio.wait_for(until(server.closed), 5)
+        assert isinstance(server.error, StreamClosed)
+        assert "uncaught exception in a callback, closing the stream" in caplog.text
+        assert "b" == await server.read(Line())
+
+
 # Frame handlers
 
 

@@ -12,6 +12,7 @@ from certificates import certificates
 from stream_pairs import (
     KINDS,
     begun,
+    by_iteration,
     by_reads,
     connected,
     joined,
@@ -260,7 +261,7 @@ async def test_an_end_that_is_known_already_ends_the_wait_for_it_and_runs_a_clos
 
 
 @once
-@pytest.mark.parametrize("way", ["read", "frames", "handler"])
+@pytest.mark.parametrize("way", ["read", "frames", "handler", "batches", "another condition"])
 async def test_whoever_takes_the_last_frame_before_a_known_end_lets_the_close_callback_run(way):
     client, server = memory_stream_pair()
     await client.write(b"more\n" * 500 + b"last\n")
@@ -270,6 +271,11 @@ async def test_whoever_takes_the_last_frame_before_a_known_end_lets_the_close_ca
     await passes()
     if way == "handler":
         handler = server.on_frame(Line(), lambda line: line == "last" and handler.stop())
+    elif way in ("batches", "another condition"):
+        for _ in range(9):  # some are cut ahead by then
+            await server.read(Line())
+        await passes()
+        await (server.read(Exactly(server.buffered)) if way == "another condition" else anext(server.batches(Line())))
     else:
         lines = server.frames(Line())
         while await (server.read(Line()) if way == "read" else anext(lines)) != "last":
@@ -288,6 +294,18 @@ async def test_a_stream_that_only_writes_notices_that_nobody_reads_any_more():
         os.close(there)
         await asyncio.wait_for(closing, 5)
         assert writer.error is None
+
+
+@needs_watching
+async def test_a_stream_that_only_writes_is_over_when_it_has_ended_its_half():
+    there, back = os.pipe()
+    for descriptor in back, os.open(os.devnull, os.O_WRONLY):
+        async with IOStream(PipeTransport(None, descriptor)) as writer:
+            closing = await begun(writer.wait_closed())
+            await writer.write_eof()
+            await asyncio.wait_for(closing, 5)
+            assert writer.error is None
+    os.close(there)
 
 
 # With blocks, and the loop
@@ -352,8 +370,9 @@ async def test_the_loop_lets_go_of_a_closed_stream(sent):
 # When no more input is wanted
 
 
+@pytest.mark.parametrize("policy", ["discard", "truncate"])
 @pytest.mark.parametrize("kind", ["tcp", "tls", "memory"])
-async def test_a_stream_that_drains_ends_after_what_has_arrived(kind):
+async def test_a_stream_that_drains_ends_after_what_has_arrived(kind, policy):
     async with joined(kind) as (_, server):
         looking = await begun(server.peek(9))
         server.end_input()
@@ -386,6 +405,17 @@ async def test_a_stream_that_drains_ends_after_what_has_arrived(kind):
         assert not reading.done(), "the frame has begun"
         client.write(b"f\nmore\n")
         assert ["half", "more"] == [await reading, *[line async for line in lines]]
+        assert server.error is None
+    async with joined(kind, max_frame_size=3, on_oversize=policy) as (client, server):
+        await client.write(b"\5hell")
+        frames = []
+        reading = await begun(by_iteration(server, LengthPrefix(1), frames.append))
+        server.end_input()
+        await passes(10)
+        assert not reading.done(), "a frame that is skipped has begun, too"
+        client.write(b"o\2hi")
+        await reading
+        assert [b"hi"] == frames[-1:]
         assert server.error is None
 
 
@@ -577,3 +607,24 @@ async def test_what_a_loops_transport_pushes_after_the_end_of_the_input_is_throw
     assert not server.buffered
     assert not server.closed()
     client.close()
+
+
+@pytest.mark.no_debug
+@needs_watching
+@every_kind
+async def test_a_closed_stream_is_freed_with_the_last_reference_to_it(kind):
+    client, server = await connected(kind)
+    asking = await begun(client.read(Line()))
+    await server.write(b"hello\n")
+    assert "hello" == await asking
+    streams = [weakref.ref(client), weakref.ref(server)]
+    gc.disable()
+    try:
+        await server.aclose()
+        assert [] == [line async for line in client.frames(Line())]
+        await client.aclose()
+        del asking, client, server
+        await passes()
+        assert [None, None] == [stream() for stream in streams]
+    finally:
+        gc.enable()

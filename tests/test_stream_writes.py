@@ -351,6 +351,23 @@ async def test_all_that_was_written_in_a_pass_leaves_before_a_close_in_it_howeve
         assert (b"0123456789" * (count // 10)) == await server.read_until_close()
 
 
+@pytest.mark.parametrize("begin", ["write", "await", "hand over"])
+@pytest.mark.parametrize("kind", ["tcp", "unix", "tls", "memory"])
+async def test_a_close_sends_whatever_the_system_takes_however_small_the_pieces_and_however_they_came(kind, begin):
+    async with joined(kind) as (client, server):
+        if begin == "write":
+            client.write([b"%d" % (number % 10) for number in range(20_000)])
+        else:
+            for number in range(20_000):
+                flushed = client.write(b"%d" % (number % 10))
+            if begin == "await":
+                await begun(flushed)
+            else:
+                client.sender.send_queued()
+        client.close()
+        assert (b"0123456789" * 2000) == await server.read_until_close()
+
+
 @once
 @pytest.mark.parametrize("others", [0, 3])
 async def test_waits_that_were_given_up_are_forgotten_although_the_peer_takes_nothing(others):

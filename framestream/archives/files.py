@@ -192,6 +192,8 @@ class Index:
         data = b"".join(file.chunks(0, file.size))
         packed = data[_CHECKSUM:]
         if data[:_CHECKSUM] != _checksum(_FORMAT, packed):
+            now = stored_file(file.url, file.options)
+            file.check(now.size, now.version)  # another one may have taken its place
             reason = f"it is damaged, or another version of framestream wrote it; {_AGAIN}"
             raise ArchiveError(reason, url=file.url)
         fields = msgpack.unpackb(packed, use_list=False)

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 
 from framestream.archives.split import ON_ERROR, OnError, Record, Split
 from framestream.archives.stitch import Map, stitch
-from framestream.errors import ArchiveError, PayloadError, check_choice, counted
+from framestream.errors import ArchiveError, PayloadError, because, check_choice, counted
 
 Row: TypeAlias = dict[str, Any]
 
@@ -129,9 +129,8 @@ def rows(split: Split, *, on_error: OnError = "raise") -> Iterator[Row]:
 
 def _bad(record: Record, split: Split, reason: str, cause: Exception) -> Record:
     """Return a frame of which no row can be made as a bad one."""
-    error = PayloadError(reason, offset=record.offset, framer=str(split.condition))
+    error = because(PayloadError(reason, offset=record.offset, framer=str(split.condition)), cause)
     error.source = split.source.url
-    error.__cause__ = cause
     return Record(record.offset, record.size, None, error)
 
 
@@ -154,8 +153,7 @@ def _row(record: Record, on_error: OnError) -> Row:
         if ERROR in row:
             raise ValueError(f"one of its fields is called {ERROR!r}, as is the column of errors")
         row = {**row, ERROR: None if record.error is None else str(record.error)}
-    result: Row = row
-    return result
+    return row  # type: ignore[no-any-return]  # a row
 
 
 def _text(key: Any) -> str:

@@ -6,8 +6,10 @@ A local file needs nothing else. A file that fsspec opens (S3, HTTP, ...) needs 
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import stat
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -223,8 +225,7 @@ def _store(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     except ImportError as error:
         hint = 'it needs fsspec: pip install "framestream[archives]"'
         raise ArchiveError(f"it is not a local file; {hint}", url=url) from error
-    found: tuple[Any, str] = url_to_fs(url, **options)
-    return found
+    return url_to_fs(url, **options)  # type: ignore[no-any-return]  # untyped
 
 
 def _state(url: str, store: Any, path: str) -> tuple[int, str]:
@@ -266,24 +267,42 @@ def whole_file(url: str, options: Mapping[str, Any]) -> AbstractContextManager[W
 
 
 @contextmanager
-def alone(source: LocalFile) -> Iterator[IO[bytes]]:
-    """Open a local file to change it, while others who open it so are refused, where the system has locks.
+def alone(source: LocalFile, mode: str = "r+b") -> Iterator[IO[bytes]]:
+    """Open a local file while others who open it so are refused, where the system has locks.
 
     Raises:
-        ArchiveError: another one has it, or it cannot be written.
+        ArchiveError: another one has it, it is not as it was, or it cannot be opened.
     """
     with telling(source.url, done="written"):
-        file = open(source.url, "r+b", buffering=0)  # noqa: SIM115 - what the caller does is told by the caller
-    with file:
-        with suppress(ImportError, OSError):  # Windows has no locks that leave readers alone, some disks have none
-            import fcntl  # noqa: PLC0415 - not everywhere
-
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                reason = "another program is appending to it, or repairing it, at this moment"
-                raise ArchiveError(reason, url=source.url) from error
+        file: IO[bytes] = open(source.url, mode, buffering=0)  # noqa: SIM115 - what the caller does is told by the caller
+    try:
+        try:
+            _lock(file)
+        except BlockingIOError as error:
+            reason = "another program is appending to it, or repairing it, at this moment"
+            raise ArchiveError(reason, url=source.url) from error
+        source.check_open(file)
         yield file
+    finally:
+        with suppress(OSError):  # the disk has what was written, or the caller knows that it has not
+            file.close()
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Lock a file until it is closed; return False where there are no locks.
+
+    Raises:
+        BlockingIOError: it is locked.
+    """
+    try:
+        import fcntl  # noqa: PLC0415 - not everywhere
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except (ImportError, OSError):  # Windows has no locks that leave readers alone, some disks have none
+        return False
+    return True
 
 
 def grown_file(source: LocalFile, file: IO[bytes]) -> AbstractContextManager[Write]:
@@ -322,6 +341,17 @@ def _stored(url: str, options: Mapping[str, Any]) -> Iterator[IO[bytes]]:
         yield file
 
 
+def remove_remains(url: str) -> None:
+    """Remove what writers of a local file, of its parts and of their indexes left when they were killed."""
+    pattern = f".{glob.escape(os.path.splitext(os.path.basename(url))[0])}*.{'[0-9a-f]' * 8}.partial"
+    for remains in glob.iglob(pattern, root_dir=os.path.dirname(url) or None):
+        path = os.path.join(os.path.dirname(url), remains)
+        with suppress(OSError), open(path, "ab") as file:  # a BlockingIOError: its writer lives
+            # A new one may not be locked yet.
+            if os.fstat(file.fileno()).st_mtime < time.time() - 60 and _lock(file):
+                os.unlink(path)
+
+
 @contextmanager
 def _renamed(path: str) -> Iterator[IO[bytes]]:
     folder, name = os.path.split(path)
@@ -329,6 +359,7 @@ def _renamed(path: str) -> Iterator[IO[bytes]]:
     partial = os.path.join(folder, f".{name}.{os.urandom(4).hex()}.partial")
     try:
         with open(partial, "wb") as file:
+            _lock(file)
             yield file
             _finish(file)
         os.replace(partial, path)

@@ -116,8 +116,9 @@ class Seam:
         known = {chain.first, *chain.places}
         reader = Reader(split)
         with suppress(FramingError):
-            for _ in reader.pieces(in_batches=False):
-                if reader.position in known:
+            for _, bad in reader.pieces(in_batches=False):
+                # Above the limit, it may have to be skipped yet: then the position is inside it.
+                if not isinstance(bad, FramingError) and reader.position in known:
                     self.walked_twice += reader.position - first
                     return chain
         self.walked_twice += min(reader.position, split.stop) - first
@@ -230,7 +231,7 @@ class Process(Generic[R]):
     """The results of `process`, one for each split, in order; iterate over it once."""
 
     def __init__(self, splits: list[Split], function: Callable[[Reader], R], jobs: int) -> None:
-        self._splits, self._function, self._jobs = splits, function, jobs
+        self._splits, self._function, self._jobs = splits, function, min(jobs, len(splits) or 1)
         self._seam = Seam()
 
     @property
@@ -240,7 +241,9 @@ class Process(Generic[R]):
 
     def __iter__(self) -> Iterator[R]:
         seam = self._seam
-        with closing(self._here() if self._jobs == 1 else self._in_processes()) as outcomes:
+        # Each is read when it is asked for, and so from its true first frame on.
+        in_turn = (_work(self._function, seam.enter(split)) for split in self._splits)
+        with closing(in_turn if self._jobs == 1 else self._in_processes()) as outcomes:
             for split, outcome in zip(self._splits, outcomes, strict=True):
                 true = seam.enter(split)
                 chain, result, error = outcome
@@ -253,11 +256,6 @@ class Process(Generic[R]):
                 if chain.error is not None:
                     return
                 seam.leave(chain)
-
-    def _here(self) -> Generator[Done]:
-        """Yield the outcome of each split, read when asked for, and so from its true first frame on."""
-        for split in self._splits:
-            yield _work(self._function, self._seam.enter(split))
 
     def _in_processes(self) -> Generator[Done]:
         """Yield the outcome of each split, read from the best guess of its first frame on."""

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -61,33 +61,6 @@ _COMMANDS: Final = {
 """The module of each command, and its description."""
 
 
-class _Commands(click.Group):
-    """The commands, each imported on first use; Ctrl-C and a closed pipe end them quietly."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        module = importlib.import_module(f"framestream.cli.{_COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
-
-    # Click itself would end the process with another status while it parses the arguments.
-    def make_context(self, *args: Any, **settings: Any) -> click.Context:
-        with _quiet_ends():
-            return super().make_context(*args, **settings)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with _quiet_ends():
-            return super().invoke(ctx)
-
-
 @contextmanager
 def _quiet_ends() -> Iterator[None]:
     """Turn Ctrl-C, a closed pipe and an error of the system into an exit status or one line."""
@@ -98,6 +71,8 @@ def _quiet_ends() -> Iterator[None]:
     except BrokenPipeError:
         discard(sys.stdout)
         raise click.exceptions.Exit(CLOSED_PIPE) from None
+    except MemoryError:
+        raise click.ClickException("there is not enough memory; --max-size limits what a frame takes") from None
     except OSError as error:
         # Code that opens files names them in its errors, or says more; a disk that is full is that of the output.
         name = "''" if error.filename == "" else error.filename  # a variable of the shell that is not set
@@ -108,6 +83,27 @@ def _quiet_ends() -> Iterator[None]:
             raise click.ClickException(str(error) if says_more else describe_os_error(error)) from error
         discard(sys.stdout)
         raise click.ClickException(f"standard output: {describe_os_error(error)}") from error
+
+
+class _Commands(click.Group):
+    """The commands, each imported on first use; Ctrl-C and a closed pipe end them quietly."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"framestream.cli.{_COMMANDS[cmd_name][0]}")
+        return getattr(module, cmd_name)  # type: ignore[no-any-return]  # a command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+
+    # Click itself would end the process with another status, while it parses the arguments, too.
+    make_context = _quiet_ends()(click.Group.make_context)
+    invoke = _quiet_ends()(click.Group.invoke)
 
 
 @click.group(

@@ -10,20 +10,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import click
 
 import framestream
-from framestream import FramestreamError, FrameTooLarge, FramingError, PayloadError, StreamClosed
+from framestream import FramestreamError, FrameTooLarge, FramingError, IOStream, PayloadError, StreamClosed
 from framestream.blocking import in_thread
 from framestream.cli import options
-from framestream.cli.output import Printer, to_bytes
+from framestream.cli.output import Printer, taken, to_bytes
 from framestream.errors import describe_error, describe_os_error
 from framestream.iterate import CHUNK_SIZE
-
-if TYPE_CHECKING:
-    from framestream import IOStream
 
 T = TypeVar("T")
 
@@ -199,30 +196,24 @@ class LoopPrinter(Printer):
     """A `Printer` that writes in a thread: while nothing reads the output, the event loop goes on."""
 
     def __init__(self, form: str, separator: bytes | None = None) -> None:
-        super().__init__(form, separator, BytesIO())
+        self._waiting = BytesIO()
+        super().__init__(form, separator, self._waiting)
         self._writing = asyncio.Lock()
 
     async def print(self, stream: IOStream, frame: Any, peer: str = "") -> None:
-        """Print a frame that was just read; wait until all are printed if no others are there, or many."""
+        """Print a frame that was just read; wait until all are printed unless others were cut with it, but not many."""
         self.write([frame], stream.receiver.decoder.frame_span, peer)
-        if not stream.buffered or self.stream.tell() > _MOST_WRITTEN:
+        if not stream.receiver.decoder.ahead or self.stream.tell() > _MOST_WRITTEN:
             await self.flush()
 
     async def flush(self) -> None:
         """Wait until everything is printed."""
         async with self._writing:
-            await in_thread(partial(_write_all, self._taken()), "standard output")
+            await in_thread(partial(_write_all, taken(self._waiting)), "standard output")
 
     def print_rest(self) -> None:
         """Print now what waits."""
-        _write_all(self._taken())
-
-    def _taken(self) -> bytes:
-        written = cast("BytesIO", self.stream)
-        data = written.getvalue()
-        written.seek(0)
-        written.truncate()
-        return data
+        _write_all(taken(self._waiting))
 
 
 def _write_all(data: bytes) -> None:

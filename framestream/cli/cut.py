@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from framestream import FrameDecoder, FrameTooLarge, FramingError, PayloadError
+from framestream import FrameDecoder, FrameTooLarge, FramingError, PayloadError, ReadCondition
 from framestream._compression import decompressed, kind_of
 from framestream.cli import options
-from framestream.cli.output import Printer
+from framestream.cli.output import Printer, taken
 from framestream.decoder import OnOversize
 from framestream.iterate import CHUNK_SIZE, answers
 
 if TYPE_CHECKING:
-    from framestream import ReadCondition
     from framestream.archives import Reader
 
 _PRINTED: Final = 1 << 20  # bytes of a split whose output waits for its turn: up to 45 bytes for each of it
@@ -134,9 +133,7 @@ class Cutting:
         def tell(error: Exception) -> None:
             # A copy has no traceback, which holds several KiB (there may be as many bad frames as good ones), and
             # does not change when the frame is skipped.
-            told.extend((output.getvalue(), copy(error)))
-            output.seek(0)
-            output.truncate()
+            told.extend((taken(output), copy(error)))
 
         pieces = reader.pieces(in_batches=self.in_batches, on_oversize=self.on_oversize)
         placed = ((frames, (reader.place[0], sum(reader.place)), error) for frames, error in pieces)

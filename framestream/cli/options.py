@@ -15,6 +15,7 @@ import click
 import framestream
 from framestream import Framer, PluginError, ReadCondition, SpecError
 from framestream.cli.output import prints_aside
+from framestream.decoder import POLICIES
 from framestream.errors import check_seconds
 
 if TYPE_CHECKING:
@@ -87,10 +88,7 @@ FILE: Final = click.Path()  # the code that opens it reports errors
 framer: Final = click.option("-f", "--framer", "spec", metavar="SPEC", required=True, help="How frames are cut.")
 max_size: Final = partial(click.option, "--max-size", "max_frame_size", type=size)
 on_oversize: Final = click.option(
-    "--on-oversize",
-    type=click.Choice(["raise", "discard", "truncate", "close"]),
-    default="raise",
-    help="What to do with a larger frame.",
+    "--on-oversize", type=click.Choice(POLICIES), default="raise", help="What to do with a larger frame."
 )
 on_payload_error: Final = click.option(
     "--on-payload-error",

@@ -8,18 +8,15 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
 from functools import partial
-from io import StringIO
+from io import BytesIO, StringIO
 from math import isfinite
-from typing import IO, TYPE_CHECKING, Any, Final, TextIO
+from typing import IO, Any, Final, TextIO
 
 import click
 
 from framestream.errors import FrameTooLarge, PayloadError, counted, describe_error, printable
 from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream.framers.answers import Over
-
-if TYPE_CHECKING:
-    from click._termui_impl import ProgressBar
 
 _PRINTABLE: Final = bytes(byte if 0x20 <= byte < 0x7F else 0x2E for byte in range(256))
 # With options, json.dumps makes a new encoder for every call.
@@ -101,6 +98,14 @@ class Undecoded(Over[bytes]):
 
     def __str__(self) -> str:
         return str(self._cutter)
+
+
+def taken(written: BytesIO) -> bytes:
+    """Return what was written to a buffer, and empty it."""
+    data = written.getvalue()
+    written.seek(0)
+    written.truncate()
+    return data
 
 
 # Values --------------------------------------------------------------------------------------------
@@ -229,7 +234,7 @@ def tell(label: str, text: str, colour: str) -> None:
         discard(sys.stderr)
 
 
-def progress(size: int, label: str, *, hidden: bool = False) -> ProgressBar[int]:
+def progress(size: int, label: str, *, hidden: bool = False) -> Any:
     """Return a bar on standard error, unless it is hidden or that is no terminal, to be told of each step's size."""
     is_shown = sys.stderr.isatty() and not hidden
     return click.progressbar(length=size, label=label, file=sys.stderr if is_shown else StringIO())

@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import signal
+import ssl
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, suppress
@@ -16,30 +17,15 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from io import StringIO
 from select import select
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
 import framestream
-from framestream import (
-    ConnectError,
-    EncodeError,
-    FramestreamError,
-    FrameTooLarge,
-    FramingError,
-    PayloadError,
-    StreamClosed,
-    UntilClose,
-)
 from framestream.cli import CLOSED_PIPE, options
 from framestream.cli.connect import LoopPrinter, good_frames, opened
 from framestream.cli.output import complain, report, to_bytes, to_json
 from framestream.errors import counted, describe_error, describe_os_error
-
-if TYPE_CHECKING:
-    import ssl
-
-    from framestream import IOStream
 
 Command = tuple[str, ...]
 
@@ -234,13 +220,13 @@ class Handler:
         vars(self).update(attributes)
         _log_from(level)  # a worker as its parent, and without waiting for a reader
 
-    async def __call__(self, stream: IOStream) -> None:
+    async def __call__(self, stream: framestream.IOStream) -> None:
         skipped = 0
 
         def tell(error: Exception | str) -> None:
             _messages.tell(partial(report, stream.peer, error))
 
-        def skip(error: FramestreamError) -> None:
+        def skip(error: framestream.FramestreamError) -> None:
             nonlocal skipped
             skipped += 1
             if skipped == 1:  # otherwise a peer would decide how much is printed
@@ -250,7 +236,7 @@ class Handler:
         try:
             async for frame in good_frames(stream.frames(), self.on_payload_error, skip):
                 await self.answer(stream, frame)
-        except (FramingError, PayloadError, CannotGoOn) as error:
+        except (framestream.FramingError, framestream.PayloadError, CannotGoOn) as error:
             if not str(error):
                 return
             tell(error)
@@ -260,7 +246,7 @@ class Handler:
             if skipped > 1:
                 tell(f"skipped {counted(skipped - 1, 'more frame')}")
 
-    async def answer(self, stream: IOStream, frame: Any) -> None:
+    async def answer(self, stream: framestream.IOStream, frame: Any) -> None:
         """Answer this frame, or raise CannotGoOn."""
         raise NotImplementedError
 
@@ -268,7 +254,7 @@ class Handler:
 class Echo(Handler):
     """Send every frame back."""
 
-    async def answer(self, stream: IOStream, frame: Any) -> None:
+    async def answer(self, stream: framestream.IOStream, frame: Any) -> None:
         """Send it."""
         await stream.send(frame)
 
@@ -284,7 +270,7 @@ class Show(Handler):
     def _printer(self) -> LoopPrinter:  # of this process: all connections fill the same buffer
         return LoopPrinter(self.output)
 
-    async def answer(self, stream: IOStream, frame: Any) -> None:
+    async def answer(self, stream: framestream.IOStream, frame: Any) -> None:
         """Print it, with its peer; without a reader, end the server."""
         try:
             await self._printer.print(stream, frame, stream.peer)
@@ -307,12 +293,12 @@ class Execute(Handler):
     argv: Command
     most: int
 
-    async def answer(self, stream: IOStream, frame: Any) -> None:
+    async def answer(self, stream: framestream.IOStream, frame: Any) -> None:
         """Run the command."""
         output = await self._run(stream, _as_input(frame))
         try:
             sent = stream.send(self._as_frame(output, frame))
-        except EncodeError as error:
+        except framestream.EncodeError as error:
             reason = f"gave no answer that {stream.send_framer} can send: {describe_error(error)}"
             raise self._failure(reason) from error
         await sent
@@ -320,22 +306,22 @@ class Execute(Handler):
     def _failure(self, reason: str) -> CannotGoOn:
         return CannotGoOn(f"{self.argv[0]} {reason}")
 
-    async def _run(self, stream: IOStream, data: bytes) -> bytes:
+    async def _run(self, stream: framestream.IOStream, data: bytes) -> bytes:
         """Return the command's output. Without its client, its streams end, and it has some seconds to end as well."""
         try:
             program = await framestream.connect_process(self.argv, max_frame_size=self.most + 1, half_open=True)
-        except ConnectError as error:
+        except framestream.ConnectError as error:
             raise self._failure(f"cannot be started: {describe_os_error(error.attempts[0][1])}") from error
         stream.set_close_callback(program.close)
         try:
             program.write(data)  # it may answer without reading everything
             program.write_eof()
-            output = await program.read(UntilClose())
+            output = await program.read(framestream.UntilClose())
             await program.wait_exit()
-        except FrameTooLarge as error:
+        except framestream.FrameTooLarge as error:
             what = f"gave more than {counted(self.most, 'byte')}, the limit of --max-size"
             raise self._failure(what) from error
-        except StreamClosed:
+        except framestream.StreamClosed:
             await program.wait_exit()
         finally:
             if program.exit_code is None:  # it answers too much, or the time to drain is over

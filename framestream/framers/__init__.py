@@ -9,8 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from inspect import Signature
-
     from framestream.framers.amounts import Available, Exactly, FixedLength, UntilClose
     from framestream.framers.choice import FirstOf, When
     from framestream.framers.combined import HeaderThenBody, Mapped, Nested, Sequence
@@ -93,7 +91,7 @@ class Interned(ABCMeta):
     if not TYPE_CHECKING:  # a type checker sees ordinary classes
 
         @property
-        def __signature__(cls) -> Signature:
+        def __signature__(cls) -> Any:
             # `inspect` would show the signature of `__call__`.
             from inspect import signature  # noqa: PLC0415
 

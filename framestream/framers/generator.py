@@ -11,7 +11,7 @@ from functools import partial
 from struct import Struct
 from typing import Any, Final, Generic, NoReturn, TypeAlias, TypeVar
 
-from framestream.errors import FramerContractError, FramingError, PayloadError, counted
+from framestream.errors import FramerContractError, FramingError, PayloadError, because, counted
 from framestream.framer import (
     PADDING,
     Decode,
@@ -220,8 +220,7 @@ def _find(run: _Run, offset: int, memo: Any, window: Window) -> Span | ValueSpan
             except (FramingError, FramerContractError):
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it raises, the field is at fault
-                answer, step = PayloadError(reason_of(error)), run.generator.throw
-                answer.__cause__ = error
+                answer, step = because(PayloadError(reason_of(error)), error), run.generator.throw
         else:
             hint = meant_by(need) if isinstance(need, type) else ""
             raise TypeError(f"fields yielded {need!r}, which is not a size, delimiter, struct or condition{hint}")

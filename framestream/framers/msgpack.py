@@ -227,8 +227,7 @@ def _end_of(data: bytes | bytearray, start: int, stop: int, count: int) -> int:
     unpacker.feed(memoryview(data)[start:stop])
     for _ in range(count):
         unpacker.skip()
-    end: int = start + unpacker.tell()
-    return end
+    return start + unpacker.tell()  # type: ignore[no-any-return]  # untyped
 
 
 # Where an object ends, without building it ------------------------------------------------------

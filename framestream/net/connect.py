@@ -9,7 +9,7 @@ import os
 import socket
 import ssl
 import stat
-from typing import Any, Literal, TypeVar, Unpack, overload
+from typing import Any, Literal, Unpack, overload
 from weakref import finalize
 
 from framestream.errors import (
@@ -20,14 +20,14 @@ from framestream.errors import (
     check_seconds,
     describe_os_error,
 )
-from framestream.framer import Framer, ReadCondition
-from framestream.iterate import condition_of
+from framestream.framer import Framer, ReadCondition, writing
+from framestream.iterate import T, condition_of
 from framestream.net.process import connect_process
-from framestream.net.sockets import Address, inherited_socket, on_failure, open_stream, resolve
+from framestream.net.sockets import Address, close_all, inherited_socket, on_failure, open_stream, resolve
 from framestream.net.tls import default_client_tls
 from framestream.net.urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, check_host, parse_url
 from framestream.stream.options import StreamOptions, check_options
-from framestream.stream.stream import IOStream, directions, writing
+from framestream.stream.stream import Condition, IOStream, SendFramer, directions
 from framestream.transport import can_watch_descriptors
 from framestream.transport.descriptor import PipeTransport, format_address, take_over
 
@@ -36,9 +36,6 @@ HAPPY_EYEBALLS_DELAY = 0.25
 
 # Seconds between two checks whether a FIFO has a reader: the system sends no notice of it.
 _FIFO_POLL_INTERVAL = 0.02
-
-
-T = TypeVar("T")
 
 
 class ConnectOptions(StreamOptions, total=False):
@@ -56,11 +53,7 @@ async def connect(
 ) -> IOStream[T]: ...
 @overload
 async def connect(
-    url: str,
-    *,
-    framer: ReadCondition[Any] | str | None = ...,
-    send_framer: Framer[Any] | str | None = ...,
-    **options: Unpack[ConnectOptions],
+    url: str, *, framer: Condition[Any] = ..., send_framer: SendFramer = ..., **options: Unpack[ConnectOptions]
 ) -> IOStream[Any]: ...
 async def connect(
     url: str,
@@ -69,8 +62,8 @@ async def connect(
     server_hostname: str | None = None,
     timeout: float | None = None,
     proxy_header: Any = None,
-    framer: ReadCondition[Any] | str | None = None,
-    send_framer: Framer[Any] | str | None = None,
+    framer: Condition[Any] = None,
+    send_framer: SendFramer = None,
     **stream_options: Unpack[StreamOptions],
 ) -> IOStream[Any]:
     """Return a stream to the endpoint of a URL.
@@ -198,8 +191,7 @@ class Attempts:
             await self._race(addresses, opened)
             return opened.pop(0)
         finally:
-            for loser in opened:
-                loser.close()
+            close_all(opened)
 
     async def _race(self, addresses: list[Address], opened: list[socket.socket]) -> None:
         """Add to `opened` a socket, or more if they connect together; when this ends, no attempt runs any more."""

@@ -64,8 +64,9 @@ _BAD_PEER: Final = (FramingError, PayloadError, BufferFull)
 
 @dataclass(frozen=True)
 class Service:
-    """What a server does with each connection; the same in every process that shares the work."""
+    """Where a server listens, and what it does with each connection; the same in every process that shares the work."""
 
+    endpoint: Endpoint
     handler: Callable[[Any], Any]
     tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None
     handshake_timeout: float

@@ -181,8 +181,7 @@ class ProcessStream(IOStream):
     @property
     def pid(self) -> int:
         """The program's process id."""
-        pid: int = self._program.process.get_pid()
-        return pid
+        return self._program.process.get_pid()  # type: ignore[no-any-return]  # an int
 
     @property
     def exit_code(self) -> int | None:

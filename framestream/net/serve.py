@@ -15,16 +15,16 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, Unpack
 
 from framestream._events import events
 from framestream.errors import AddressError, check_count, check_seconds, counted, describe_os_error, printable
-from framestream.framer import Framer, ReadCondition
+from framestream.iterate import T
 from framestream.net.connections import Connections, ServerStats, Service, balancers
 from framestream.net.sockets import file_remover, listen
-from framestream.net.urls import Endpoint, Tcp, Unix, parse_url
+from framestream.net.urls import Tcp, Unix, parse_url
 from framestream.stream.options import StreamOptions, check_options
-from framestream.stream.stream import IOStream, directions
+from framestream.stream.stream import Condition, IOStream, SendFramer, directions
 from framestream.transport.descriptor import format_address
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from framestream.net.workers import Workers
 
-T = TypeVar("T")
 log = logging.getLogger("framestream.server")
 
 HANDSHAKE_TIMEOUT = 10.0
@@ -64,8 +63,8 @@ async def serve(
     handler: Callable[[IOStream[T]], object],
     url: str,
     *,
-    framer: ReadCondition[T] | str | None = None,
-    send_framer: Framer[Any] | str | None = None,
+    framer: Condition[T] = None,
+    send_framer: SendFramer = None,
     tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None,
     handshake_timeout: float = HANDSHAKE_TIMEOUT,
     backlog: int = 1024,
@@ -136,6 +135,7 @@ async def serve(
     check_options(stream_options)
     receiving, sending = directions(framer, send_framer)
     service = Service(
+        endpoint=endpoint,
         handler=handler,
         tls=tls,
         handshake_timeout=handshake_timeout,
@@ -151,7 +151,7 @@ async def serve(
 
         check_portable(service)
     sockets = await listen(endpoint, backlog=backlog, reuse_port=reuse_port)
-    server = Server(endpoint, service, sockets, file_remover(endpoint))
+    server = Server(service, sockets, file_remover(endpoint))
     try:
         if admin is not None:
             from framestream.net.admin import serve_admin  # noqa: PLC0415  # it imports this, and few need it
@@ -199,8 +199,7 @@ class Server:
     It is an async context manager that drains and closes at its end.
 
     Args:
-        endpoint: where it listens.
-        service: what to do with each connection.
+        service: what it is to do.
         sockets: listening and non-blocking; the server owns them.
         remove_file: called after it has stopped listening.
 
@@ -216,12 +215,9 @@ class Server:
     takes_backlog = True
 
     def __init__(
-        self,
-        endpoint: Endpoint,
-        service: Service,
-        sockets: Sequence[socket.socket],
-        remove_file: Callable[[], object] = lambda: None,
+        self, service: Service, sockets: Sequence[socket.socket], remove_file: Callable[[], object] = lambda: None
     ) -> None:
+        endpoint = service.endpoint
         names = [sock.getsockname() for sock in sockets]
         self.addresses = tuple(map(format_address, names))
         if isinstance(endpoint, Tcp):
@@ -243,7 +239,7 @@ class Server:
         if service.workers:
             from framestream.net.workers import Workers  # noqa: PLC0415
 
-            self._workers = Workers(self, endpoint, service, sockets)
+            self._workers = Workers(self, service, sockets)
         # Who serves: other processes, or this one.
         self._crew = self._workers or Connections(self, service, sockets)
 

@@ -8,8 +8,8 @@ import os
 import re
 import socket
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -81,14 +81,19 @@ def open_stream(source: socket.socket | Transport, peer: str = "", **options: An
         return IOStream(transport, **options)
 
 
-@contextmanager
-def on_failure(undo: Callable[..., object], *arguments: Any) -> Iterator[None]:
+class on_failure:  # noqa: N801 - to use as contextlib.suppress
     """Call this, such as what closes what was just opened, if the block fails or is cancelled."""
-    try:
-        yield
-    except BaseException:
-        undo(*arguments)
-        raise
+
+    # A generator with `contextmanager` made opening a stream a seventh dearer ("tls-handshake" in benchmarks/).
+    def __init__(self, undo: Callable[..., object], *arguments: Any) -> None:
+        self._undo = partial(undo, *arguments)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._undo()
 
 
 def close_all(sockets: Sequence[socket.socket]) -> None:
@@ -115,7 +120,7 @@ async def _listen_tcp(endpoint: Tcp, backlog: int, reuse_port: bool) -> list[soc
 def _bind_all(addresses: list[Address], port: int, backlog: int, reuse_port: bool) -> list[socket.socket]:
     bound: list[socket.socket] = []
     absent = None
-    with ExitStack() as unless_bound:
+    with on_failure(close_all, bound):
         for family, (host, _, *rest) in addresses:
             place: Any = (host, bound[0].getsockname()[1] if bound else port, *rest)
             try:
@@ -125,11 +130,10 @@ def _bind_all(addresses: list[Address], port: int, backlog: int, reuse_port: boo
                     raise
                 absent = error
                 continue
+            bound.append(sock)
             sock.setblocking(False)
-            bound.append(unless_bound.enter_context(sock))
         if absent is not None and not bound:
             raise absent
-        unless_bound.pop_all()
     return bound
 
 

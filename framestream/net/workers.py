@@ -31,7 +31,6 @@ from framestream.framers.delimiter import Line
 from framestream.net.connections import ServerStats, Service
 from framestream.net.serve import Server
 from framestream.net.sockets import close_all, on_failure, open_stream
-from framestream.net.urls import Endpoint
 from framestream.stream.stream import IOStream
 
 REPORT_INTERVAL = 0.25
@@ -80,20 +79,18 @@ def run(
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, OF_THE_TERMINAL)
     with contextlib.redirect_stdout(sys.stderr):  # text that modules print at import is no output
-        endpoint, service = pickle.loads(pickled)  # noqa: S301  # it is the parent's
+        service = pickle.loads(pickled)  # noqa: S301  # it is the parent's
         if plugins_to_load:  # so that the hooks of these distributions are called here as well
             from framestream.registry import plugins  # noqa: PLC0415  # few need it, and it brings pluggy
 
             plugins.load(*plugins_to_load)
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(_serve(endpoint, service, sockets, socket_to_parent))
+        runner.run(_serve(service, sockets, socket_to_parent))
 
 
-async def _serve(
-    endpoint: Endpoint, service: Service, sockets: Sequence[socket.socket], socket_to_parent: socket.socket
-) -> None:
+async def _serve(service: Service, sockets: Sequence[socket.socket], socket_to_parent: socket.socket) -> None:
     control = open_stream(socket_to_parent, framer=_MESSAGES)
-    server = Server(endpoint, replace(service, workers=0), sockets)
+    server = Server(replace(service, workers=0), sockets)
     await server.start()
     reports = asyncio.ensure_future(_report(control, server))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _tell, control, None)  # it asks for a successor
@@ -135,7 +132,7 @@ class Worker:
     """A serving process, seen from its parent.
 
     Args:
-        endpoint, service, sockets: as for a `Server`.
+        service, sockets: as for a `Server`.
 
     Attributes:
         stats: the counters of its last report.
@@ -145,9 +142,9 @@ class Worker:
         started_at: when it was started, in seconds of the loop's clock.
     """
 
-    def __init__(self, endpoint: Endpoint, service: Service, sockets: Sequence[socket.socket]) -> None:
+    def __init__(self, service: Service, sockets: Sequence[socket.socket]) -> None:
         loop = asyncio.get_running_loop()
-        pickled = pickle.dumps((endpoint, service))
+        pickled = pickle.dumps(service)
         self.stats = ServerStats()
         self.ready: asyncio.Future[bool] = loop.create_future()
         self.leaving = asyncio.Event()
@@ -156,9 +153,8 @@ class Worker:
         ours, theirs = socket.socketpair()
         # A fresh interpreter: forking a process in which a loop runs, and maybe threads, is not safe.
         spawn = multiprocessing.get_context("spawn")
-        self.process = spawn.Process(
-            target=run, args=(pickled, sockets, theirs, type(loop), plugins_in_use()), name=f"worker of {endpoint}"
-        )
+        arguments = pickled, sockets, theirs, type(loop), plugins_in_use()
+        self.process = spawn.Process(target=run, args=arguments, name=f"worker of {service.endpoint}")
         self._control = open_stream(ours, framer=_MESSAGES)
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, OF_THE_TERMINAL)  # until `run` ignores them
         try:
@@ -226,7 +222,7 @@ class Workers:
 
     Args:
         server: what the log is told of.
-        endpoint, service: as for a `Server`.
+        service: as for a `Server`.
         sockets: listening and non-blocking. They are owned from here on, and stay open for fresh workers.
 
     Attributes:
@@ -235,9 +231,8 @@ class Workers:
 
     tasks: Mapping[asyncio.Task[None], IOStream] = MappingProxyType({})
 
-    def __init__(self, server: Server, endpoint: Endpoint, service: Service, sockets: Sequence[socket.socket]) -> None:
+    def __init__(self, server: Server, service: Service, sockets: Sequence[socket.socket]) -> None:
         self._server = server
-        self._endpoint = endpoint
         self._service = service
         self._sockets = sockets
         self._stats = ServerStats()  # of ended workers
@@ -308,7 +303,7 @@ class Workers:
 
     def _start_worker(self) -> Worker:
         try:
-            worker = Worker(self._endpoint, self._service, self._sockets)
+            worker = Worker(self._service, self._sockets)
         except Exception as error:  # no descriptors, memory or processes; or it cannot be sent after all
             raise WorkerError(f"cannot start a worker: {describe_os_error(error)}") from error
         self._running.add(worker)

@@ -7,12 +7,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from framestream.errors import FramestreamError, PluginError, SpecError, blame, printable
-from framestream.framer import is_condition, meant_by
+from framestream.framer import ReadCondition, is_condition, meant_by
 from framestream.framers import BUILT_IN
 from framestream.registry.manager import NamedFramer, PluginManager
 
 if TYPE_CHECKING:
-    from framestream.framer import ReadCondition
     from framestream.registry.plugin import Factory, Plugin
 
 

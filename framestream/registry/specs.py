@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 from framestream.errors import PluginError, SpecError, blame, did_you_mean, nearest
 from framestream.framer import ReadCondition
 from framestream.framers import BUILT_IN
-from framestream.registry.manager import NamedFramer, is_name
+from framestream.registry.manager import NamedFramer, PluginManager, is_name
 from framestream.registry.options import Option, Word, format_value, options_of, unescaped
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from framestream.registry.manager import PluginManager
 
 MOST_NAMED: Final = 1000
 """How many framers names may stand for in one spec string: two dozen names that double each other fill the memory."""
@@ -88,8 +87,10 @@ def _spec(tokens: _Tokens, *, nested: bool) -> Spec:
 
 
 def _option(tokens: _Tokens) -> Setting:
-    key = tokens.word("a key") if tokens.sign(1) == "=" else None
-    tokens.take("=")
+    key = None
+    if tokens.sign(1) == "=":
+        key = tokens.word("a key")
+        tokens.take("=")
     return Setting(key, tokens.word("a value"))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,16 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from framestream._events import events
 from framestream.decoder import END, FRAME_END, NEED_DATA
 from framestream.errors import FramestreamError, IncompleteFrame, Respite, StreamClosed, check_function
+from framestream.framer import ReadCondition
 from framestream.stream.reads import PendingRead
-from framestream.stream.receiver import EndKind
+from framestream.stream.sender import PEER_ENDED
+from framestream.stream.timeouts import ReadTimeouts
+from framestream.transport.base import settle
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable
-
-    from framestream.framer import ReadCondition
     from framestream.stream.stream import IOStream
-    from framestream.stream.timeouts import ReadTimeouts
 
 T = TypeVar("T")
 
@@ -73,8 +73,8 @@ class Callbacks:
         """
         stream = self._stream
         if isinstance(error, StreamClosed):
-            cause, end = error.real_error, stream.receiver.end
-            if cause is None and end is not None and end.kind is EndKind.EOF:
+            cause = error.real_error
+            if cause is None and stream.sender.refusal is PEER_ENDED:
                 return False  # the stream closes when its queue is sent
             if cause is not None and cause in (stream.error, stream.sender.error):
                 stream.close(cause)
@@ -99,13 +99,17 @@ class Callbacks:
         return self.on_close is not None or bool(self.waiters)
 
     def close(self) -> None:
-        """Run the close callback, if no other has still to run, and wake the tasks that wait for the end."""
+        """Run the close callback soon, after all others, and wake the tasks that wait for the end."""
         for waiter in self.waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            settle(waiter)
         if self.on_close is not None and not self.pending:
+            self.soon(self._run_last)
+
+    def _run_last(self) -> None:
+        # The end may have completed a read since: then the close callback comes after that read's.
+        if self.pending == 1 and self.on_close is not None:
             callback, self.on_close = self.on_close, None
-            self.soon(callback)
+            callback()
 
 
 class CallbackRead(PendingRead):
@@ -291,7 +295,8 @@ class FrameHandler(CallbackRead):
         """Deliver the frames that are there, unless it is paused or too much is queued."""
         stream, condition, callback = self.stream, self.condition, self.callback
         receiver, sender, callbacks = stream.receiver, stream.sender, stream.callbacks
-        decoder = receiver.decoder
+        # Frames cut ahead are handed out without another call ("lines" in benchmarks/).
+        ahead: list[Any] = []
         callbacks.pending += 1  # the close callback waits for this one
         try:
             while receiver.reader is self and not self._paused:
@@ -300,19 +305,20 @@ class FrameHandler(CallbackRead):
                         self._due = True
                         sender.when_room(self._on_room)
                     return
-                try:
-                    # Frames cut ahead are handed out without another call or look ("lines" in benchmarks/).
-                    ahead = decoder.ahead
-                    if ahead and decoder.condition is condition:
-                        frame = ahead.pop()
-                    elif (frame := receiver.advance(self)) is NEED_DATA:
+                if ahead:
+                    frame = ahead.pop()
+                else:
+                    try:
+                        frame = receiver.advance(self)
+                    except (FramestreamError, Respite) as error:
+                        self.go_on_after(error)
                         return
-                    elif frame is END:
+                    if frame is NEED_DATA:
+                        return
+                    if frame is END:
                         self.fail(stream.ended())
                         return
-                except (FramestreamError, Respite) as error:
-                    self.go_on_after(error)
-                    return
+                    ahead = receiver.decoder.ahead
                 if events.frame_received is not None:
                     stream.tap(condition, frame)
                 callback(frame)

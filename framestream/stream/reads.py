@@ -7,26 +7,21 @@ end in a function instead are in `callbacks`.
 from __future__ import annotations
 
 from asyncio import CancelledError, sleep
-from collections.abc import AsyncIterator, Coroutine
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from weakref import ref
 
 from framestream._events import events
-from framestream.decoder import END, FRAME_END, IN_PARTS, NEED_DATA
+from framestream.decoder import END, FRAME_END, IN_PARTS, NEED_DATA, FrameDecoder
 from framestream.errors import FrameTooLarge, IncompleteFrame, Respite, StreamBusy
+from framestream.framer import ReadCondition
 from framestream.framers.amounts import UntilClose
 from framestream.stream.receiver import FLOWING
+from framestream.stream.timeouts import ReadTimeouts, ReadTimer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextvars import Context
-    from types import TracebackType
-    from typing import Self
-
-    from framestream.decoder import FrameDecoder
-    from framestream.framer import ReadCondition
     from framestream.stream.stream import IOStream
-    from framestream.stream.timeouts import ReadTimeouts, ReadTimer
 
 T = TypeVar("T")
 
@@ -123,13 +118,15 @@ async def next_answer(
             if not ahead:
                 stream.watch_for_end()
             return answer
-        if receiver.reader is not None or (receiver.state is not FLOWING and not ahead):
+        if receiver.reader is not None or receiver.state is not FLOWING:
             receiver.check_free()
         try:
             answer = decoder.next_frame(condition) if ask is None else ask(condition)
             if answer is NEED_DATA:
-                if read is None and (read := receiver.kept_read) is None:
-                    read = receiver.kept_read = AwaitedRead(stream, condition)
+                pause = receiver.kept_pause if read is None else Pause((read,))
+                if pause is None:
+                    pause = receiver.kept_pause = Pause((AwaitedRead(stream, condition),))
+                read = pause[0]
                 read.condition = condition
                 read.ask = ask
                 receiver.reader = read
@@ -139,7 +136,7 @@ async def next_answer(
                     answer = receiver.poll(read)
                     if answer is NEED_DATA:
                         read._asyncio_future_blocking = True
-                        await read.pause  # type: ignore[misc]  # it has no other methods of a generator
+                        await pause  # type: ignore[misc]  # it has no other methods of a generator
                         answer, read.answer = read.answer, NEED_DATA
                 finally:
                     read.callback = read.context = None
@@ -163,7 +160,7 @@ async def _give_a_turn(stream: IOStream, condition: ReadCondition[Any]) -> None:
         claim.give_back()
 
 
-class _Pause(tuple["AwaitedRead"]):
+class Pause(tuple["AwaitedRead"]):
     """Makes a task wait for its one item without a Python call: await needs only an iterator."""
 
     __slots__ = ()
@@ -187,7 +184,7 @@ class AwaitedRead(PendingRead):
 
     # fmt: off
     __slots__ = (
-        "_asyncio_future_blocking", "answer", "callback", "context", "get_loop", "pause", "result",
+        "_asyncio_future_blocking", "answer", "callback", "context", "get_loop", "result",
     )
     # fmt: on
 
@@ -196,7 +193,6 @@ class AwaitedRead(PendingRead):
     def __init__(self, stream: IOStream, condition: ReadCondition[Any]) -> None:
         super().__init__(stream, condition)
         self.answer: Any = NEED_DATA  # or the error that `result` raises
-        self.pause = _Pause((self,))
         self.callback: Callable[[AwaitedRead], object] | None = None
         self.context: Any = None  # a Context as long as there is a callback
         # The task uses these two each time, without a Python call: a weak reference returns its
@@ -297,21 +293,21 @@ class AwaitedBytes(AwaitedRead):
 class Frames(AsyncIterator[T]):
     """The frames of a stream until it ends. Stopping at any point loses nothing."""
 
-    __slots__ = ("_condition", "_decoder", "_receiver", "_stream")
+    __slots__ = ("_ahead", "_condition", "_receiver", "_stream")
 
     def __init__(self, stream: IOStream, condition: ReadCondition[T]) -> None:
         self._stream = stream
         self._condition = condition
-        self._receiver = stream.receiver  # both would take a look-up more for each frame ("lines" in benchmarks/)
-        self._decoder = stream.receiver.decoder
+        self._receiver = stream.receiver  # it would take a look-up more for each frame ("lines" in benchmarks/)
+        # The decoder's list of frames cut ahead: as soon as it gives those another way, the list is empty.
+        self._ahead: list[T] = []
 
     # Written as a coroutine: an awaitable object made by hand costs four times as much to await.
     async def __anext__(self) -> T:
         frame: Any
         # Frames cut ahead are handed out without another call: half the cost of "frames" in benchmarks/.
-        decoder = self._decoder
-        ahead = decoder.ahead
-        if ahead and decoder.condition is self._condition and self._receiver.reader is None:
+        ahead = self._ahead
+        if ahead and self._receiver.reader is None:
             frame = ahead.pop()
             if not ahead:
                 self._stream.watch_for_end()
@@ -330,7 +326,9 @@ class WaitingFrames(Frames[T]):
     __slots__ = ()
 
     def __anext__(self) -> Coroutine[Any, Any, T]:
-        if not self._decoder.ahead and events.frame_received is None:
+        decoder = self._receiver.decoder
+        self._ahead = decoder.ahead if decoder.condition is self._condition else []
+        if not self._ahead and events.frame_received is None:
             return next_answer(self._stream, self._condition, None, None, True, None)
         self.__class__ = Frames  # type: ignore[assignment]  # until it has to wait again
         return self.__anext__()
@@ -374,9 +372,7 @@ class FrameBody(PendingRead, AsyncIterator[bytes]):
         self.stream.receiver.claim(self, None)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if not self._done:
             self._done = True
             self.stream.receiver.decoder.skip_frame()

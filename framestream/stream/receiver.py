@@ -28,25 +28,22 @@ decoder has no answer for it until the next push that may hold one, or the end.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+from collections.abc import Mapping
 from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
-from framestream.decoder import IN_PARTS, NEED_DATA
+from framestream.decoder import IN_PARTS, NEED_DATA, FrameDecoder
 from framestream.errors import BufferFull, StreamBusy, StreamClosed
-from framestream.transport.base import is_reset
+from framestream.stream.timeouts import ReadTimeouts, ReadTimer
+from framestream.transport.base import Transport, is_reset
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Mapping
-
-    from framestream.decoder import FrameDecoder
-    from framestream.stream.reads import AwaitedRead, PendingRead
+    from framestream.stream.reads import Pause, PendingRead
     from framestream.stream.stream import IOStream
-    from framestream.stream.timeouts import ReadTimeouts, ReadTimer
-    from framestream.transport.base import Transport
 
 READ_AHEAD: Final = 1 << 16
 """Unread bytes at which a stream without a read leaves the rest to the system, and so to the peer."""
@@ -148,11 +145,12 @@ class Receiver:
     """Receive what the transport pushes, and wake the one read that waits for it. See the table above.
 
     Attributes:
+        stream: the stream that it belongs to; referred to weakly once that is closed.
         decoder: receives the bytes.
         transport: pushes the bytes.
         state, end: the state of the transport; how the stream ended.
         reader: the read under way; it excludes others.
-        kept_read: the object in which tasks wait, once one has waited.
+        kept_pause: what tasks await, with the read in it, once one has waited.
         waiting: True while it waits to be woken.
         max_buffer_size: the most to buffer for one read, in bytes.
         draining: the stream counts as ended as soon as no bytes are left and no frame has begun.
@@ -162,8 +160,8 @@ class Receiver:
     # fmt: off
     __slots__ = (
         "_chunk_size", "_in_bulk", "_in_place", "_inline", "_kept", "_missing", "_read_ahead", "_room",
-        "_stream", "_timer", "_turn", "_turn_ends", "decoder", "draining", "end", "kept_read", "max_buffer_size",
-        "pushed", "reader", "state", "transport", "waiting",
+        "_timer", "_turn", "_turn_ends", "decoder", "draining", "end", "kept_pause", "max_buffer_size", "pushed",
+        "reader", "state", "stream", "transport", "waiting",
     )
     # fmt: on
 
@@ -175,11 +173,11 @@ class Receiver:
         self.state: State = PAUSED
         self.end: End | None = None
         self.reader: PendingRead | None = None
-        self.kept_read: AwaitedRead | None = None
+        self.kept_pause: Pause | None = None
         self.waiting = False
         self.draining = False
         self.pushed = False
-        self._stream = stream
+        self.stream = stream
         self._chunk_size = min(settings["read_chunk_size"], KeptBuffer.SIZE)
         self.max_buffer_size: int = settings["max_buffer_size"]
         self._read_ahead = min(READ_AHEAD, self.max_buffer_size)
@@ -275,7 +273,7 @@ class Receiver:
 
     def resume_writing(self) -> None:
         """Pass it on to the sending half."""
-        self._stream.sender.send_queued()
+        self.stream.sender.send_queued()
 
     # One read
 
@@ -286,7 +284,7 @@ class Receiver:
         if self.state is PAUSED and 0 < self.decoder.held < self._read_ahead:
             self._resume()
         elif self.state is ENDED:
-            self._stream.watch_for_end()  # this very read may meet it
+            self.stream.watch_for_end()  # this very read may meet it
 
     def claim(self, read: PendingRead, timeouts: ReadTimeouts | ReadTimer | None) -> None:
         """Let only `read` read until `release`, within its time limits."""
@@ -299,7 +297,7 @@ class Receiver:
 
     def start_timer(self, timeouts: ReadTimeouts | ReadTimer) -> ReadTimer:
         """Start the time limits of a read that has just begun, or continues."""
-        self._timer = timeouts.begin(self._stream.loop, self.decoder)
+        self._timer = timeouts.begin(self.stream.loop, self.decoder)
         return self._timer
 
     def release(self) -> None:
@@ -379,8 +377,8 @@ class Receiver:
 
     def _overflow(self, size: int) -> BufferFull:
         error = BufferFull("reached maximum read buffer size", size=size, limit=self.max_buffer_size)
-        self._stream.log_problem("buffer", error)
-        self._stream.close(error)
+        self.stream.log_problem("buffer", error)
+        self.stream.close(error)
         return error
 
     # The transport
@@ -408,7 +406,7 @@ class Receiver:
         """Continue over a transport that wraps the present one."""
         self.transport = transport
         self.state = PAUSED
-        transport.attach(self, self._stream.loop)
+        transport.attach(self, self.stream.loop)
 
     # The end
 
@@ -420,12 +418,13 @@ class Receiver:
 
     def _finish_soon(self) -> None:
         # In two passes: by then all bytes that have arrived already are pushed.
-        self._stream.loop.call_soon(self._stream.loop.call_soon, self._finish)
+        self.stream.loop.call_soon(self.stream.loop.call_soon, self._finish)
 
     def _finish(self) -> None:
         if not self.waiting or not self.reader.ends_by_drain:  # type: ignore[union-attr]  # a read waits
             return
-        if not self.transport.receive_now() and not self.decoder.buffered and not self.decoder.streaming:
+        decoder = self.decoder
+        if not (self.transport.receive_now() or decoder.buffered or decoder.streaming or decoder.skipping):
             self.set_end(End(EndKind.DRAINED), at_once=True)
 
     def set_end(self, end: End, *, at_once: bool) -> None:
@@ -440,7 +439,7 @@ class Receiver:
         self.state = ENDED
         if end.is_clean:
             self.decoder.receive_eof()
-        self._stream.on_input_end(end)
+        self.stream.on_input_end(end)
         if self.waiting:
             self.waiting = False
             self.reader.on_data(at_once)  # type: ignore[union-attr]  # a read waits

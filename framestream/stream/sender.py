@@ -20,10 +20,10 @@ Positions count the bytes ever written: a writer that waits for its bytes waits 
 
 from __future__ import annotations
 
+import asyncio
 from array import array
-from asyncio import CancelledError
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from enum import Enum
 from functools import partial
 from heapq import heapify, heappop, heappush
@@ -31,15 +31,11 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from framestream.errors import BufferFull, StreamClosed, StreamTimeout, counted
-from framestream.transport.base import MOST_BUFFERS
+from framestream.transport.base import MOST_BUFFERS, Buffer, settle
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Awaitable, Callable, Generator, Mapping
-
     from framestream.stream.receiver import Receiver
     from framestream.stream.stream import IOStream
-    from framestream.transport.base import Buffer
 
 BytesLike: TypeAlias = "bytes | bytearray | memoryview"
 Tell: TypeAlias = "Callable[[StreamClosed | None], object]"
@@ -55,6 +51,8 @@ _ONE: Final = (bytes, bytearray, memoryview, array, str)
 # Numbers of waits, so that those for one position are told in their order.
 _numbers: Final = count()
 _FEW_WAITERS: Final = 64
+PEER_ENDED: Final = "the stream has ended, and closed here, too; half_open=True keeps it writable"
+"""The refusal of a stream that closes when its queue is sent."""
 
 
 class State(Enum):
@@ -77,13 +75,16 @@ class Sender:
         size: queued bytes.
         written: bytes ever written.
         high_water, low_water: `room` makes the writer wait above the first until it is below the second.
+        eof_due: whether the end of the stream has still to be sent; None until it is asked for.
         error: the reason why the transport takes no more; the receiving half may continue without it.
+        refusal: why nothing more may be written, or None.
+        stream: the stream that it belongs to; None once that is closed.
     """
 
     # fmt: off
     __slots__ = (
-        "_at_end_of_pass", "_barrier", "_eof_due", "_max_size", "_most_waiters", "_queue", "_receiver", "_refusal",
-        "_stream", "_timeout", "_timer", "_waiters", "error", "high_water", "low_water", "size", "state", "written",
+        "_at_end_of_pass", "_barrier", "_max_size", "_most_waiters", "_queue", "_receiver", "_timeout", "_timer",
+        "_waiters", "eof_due", "error", "high_water", "low_water", "refusal", "size", "state", "stream", "written",
     )
     # fmt: on
 
@@ -94,8 +95,8 @@ class Sender:
         self.high_water: int = settings["write_high_water"]
         self.low_water: int = min(settings["write_low_water"], self.high_water)
         self.error: BaseException | None = None
-        self._refusal: str | None = None  # why nothing more may be written
-        self._stream = stream
+        self.refusal: str | None = None
+        self.stream = stream
         self._receiver = receiver
         self._max_size: int | None = settings["max_write_buffer_size"]
         self._timeout: float | None = settings["write_timeout"]
@@ -103,7 +104,7 @@ class Sender:
         self._queue: deque[Buffer] | None = None  # an idle connection does not pay for a deque
         self._barrier: int | None = None  # the position up to which bytes may leave
         self._at_end_of_pass = False  # `_end_pass` will be called
-        self._eof_due: bool | None = None  # whether the end has still to be sent; None: it was not asked for
+        self.eof_due: bool | None = None
         self._waiters: list[list[Any]] | None = None  # a heap: position, number, and a Tell, or None if given up
         self._most_waiters = _FEW_WAITERS
 
@@ -115,7 +116,7 @@ class Sender:
     @property
     def pending(self) -> bool:
         """True if anything has still to leave: bytes, or the end of the stream."""
-        return bool(self.size or self._eof_due)
+        return bool(self.size or self.eof_due)
 
     # Writing
 
@@ -133,7 +134,7 @@ class Sender:
         else:
             chunks = _as_chunks(data)
             size = sum(map(len, chunks))
-        if self._refusal is not None:
+        if self.refusal is not None:
             self.check_can_write()
         if self._max_size is not None and self.size + size > self._max_size:
             self.send_queued()  # a burst in one pass must not fill the buffer for a peer that reads
@@ -157,7 +158,7 @@ class Sender:
         except (BlockingIOError, InterruptedError):
             taken = 0
         except Exception as error:  # noqa: BLE001 - it closes the stream, and the waiters raise it
-            self._stream.on_write_error(error)
+            self.stream.on_write_error(error)
             return False
         if taken == size:
             # Most writes take this path: nothing is queued, watched or waited for.
@@ -188,7 +189,7 @@ class Sender:
     def _call_at_end_of_pass(self) -> None:
         if not self._at_end_of_pass:
             self._at_end_of_pass = True
-            self._stream.loop.call_soon(self._end_pass)
+            self.stream.loop.call_soon(self._end_pass)
 
     def _end_pass(self) -> None:
         self._at_end_of_pass = False
@@ -204,7 +205,7 @@ class Sender:
 
     def send_queued(self) -> None:
         """Send what the transport takes; if bytes stay, watch for it to take more, and be called again."""
-        ends = self._eof_due and self._barrier is None
+        ends = self.eof_due and self._barrier is None
         try:
             for _ in range(_SENDS_IN_A_ROW):
                 if not self._ready or not self._offer():
@@ -212,11 +213,11 @@ class Sender:
             if ends and not self.size:
                 self._watch(False)  # a pipe closes its descriptor, and a closed one must not be watched
                 self._receiver.transport.shutdown()
-                ends = self._eof_due = False
+                ends = self.eof_due = False
         except (BlockingIOError, InterruptedError):
             pass
         except Exception as error:  # noqa: BLE001 - it closes the stream, and the waiters raise it
-            self._stream.on_write_error(error)
+            self.stream.on_write_error(error)
             return
         self._watch(bool(self._ready or ends))
         self._wake()
@@ -270,7 +271,8 @@ class Sender:
     def let_go(self) -> None:
         """Send what was written since `hold`."""
         self._barrier = None
-        self.send_queued()
+        if self.pending:
+            self.send_queued()
 
     # Waiting
 
@@ -311,11 +313,11 @@ class Sender:
             return
         if not self.pending:
             raise self._lost()
-        waiter: asyncio.Future[None] = self._stream.loop.create_future()
-        entry = self._add_waiter(position, partial(_settle, waiter))
+        waiter: asyncio.Future[None] = self.stream.loop.create_future()
+        entry = self._add_waiter(position, partial(settle, waiter))
         try:
             await waiter
-        except CancelledError:
+        except asyncio.CancelledError:
             entry[2] = None
             raise
 
@@ -332,7 +334,7 @@ class Sender:
         return entry
 
     def _is_out(self, position: int) -> bool:
-        return self.sent >= position and not self._eof_due
+        return self.sent >= position and not self.eof_due
 
     def _wake(self) -> None:
         while self._waiters and self._is_out(self._waiters[0][0]):
@@ -344,23 +346,22 @@ class Sender:
 
     def refuse(self, why: str) -> None:
         """Refuse further writes with this reason; queued bytes still leave."""
-        self._refusal = self._refusal or why
+        self.refusal = self.refusal or why
 
     def end(self) -> None:
         """Refuse further writes, and send the end of the stream after the queue."""
-        if self._eof_due is None:
+        if self.eof_due is None:
             self.refuse("this half of the stream is ended: nothing can be written after its end")
-            self._eof_due = True
+            self.eof_due = True
             self.send_queued()
 
-    def send_rest_of_pass(self) -> None:
-        """Send now, in however many pieces, what only waits for the end of this pass; keep what is not taken."""
-        if self.state is SPENT:
-            try:
-                while self._ready:
-                    self._offer()
-            except Exception:  # noqa: BLE001, S110 - the stream is being closed: the waiters are told next
-                pass
+    def send_what_is_taken(self) -> None:
+        """Send now, in however many pieces, all that the transport takes; keep the rest."""
+        try:
+            while self._ready:
+                self._offer()
+        except Exception:  # noqa: BLE001, S110 - the stream is being closed: the waiters are told next
+            pass
 
     def fail(self, error: BaseException) -> None:
         """Close for this error: pending and later writes raise it."""
@@ -373,13 +374,14 @@ class Sender:
         self._watch(False)
         self.state = CLOSED
         self.refuse("stream is closed")
-        self._eof_due = False
+        self.eof_due = False
         for chunk in self._queue or ():
             if isinstance(chunk, memoryview):
                 chunk.release()  # an exception's traceback may still refer to it
         self._queue = None
         self.written -= self.size
         self.size = 0
+        self._barrier = None
         waiters, self._waiters = self._waiters, None
         for _, _, tell in sorted(waiters or ()):
             if tell is not None:
@@ -387,35 +389,26 @@ class Sender:
 
     def check_can_write(self) -> None:
         """Raise `StreamClosed` if nothing more can be written."""
-        if self._refusal is not None:
-            raise self._lost(self._refusal) if self.state is CLOSED else StreamClosed(self._refusal)
+        if self.refusal is not None:
+            raise self._lost(self.refusal) if self.state is CLOSED else StreamClosed(self.refusal)
 
     def _lost(self, what: str = "stream closed before everything was written") -> StreamClosed:
-        if not self._stream.closed():
+        if self.stream is not None:
             what = "the peer takes no more; what it sends can still be read"
-        return StreamClosed(what, real_error=self.error or self._stream.error)
+        return StreamClosed(what, real_error=self.error)
 
     # Time
 
     def _start_timer(self) -> None:
         if self._timeout is not None:
-            self._timer = self._stream.loop.call_later(self._timeout, self._on_timeout, self.sent)
+            self._timer = self.stream.loop.call_later(self._timeout, self._on_timeout, self.sent)
 
     def _on_timeout(self, sent: int) -> None:
         if self.sent > sent:
             self._start_timer()
         else:
             reason = f"peer took nothing of {counted(self.size, 'byte')} for {self._timeout} s"
-            self._stream.on_write_error(StreamTimeout(reason))
-
-
-def _settle(future: asyncio.Future[None], lost: StreamClosed | None) -> None:
-    if future.done():
-        return
-    if lost is None:
-        future.set_result(None)
-    else:
-        future.set_exception(lost)
+            self.stream.on_write_error(StreamTimeout(reason))
 
 
 class _Done:

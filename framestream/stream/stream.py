@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Required, TypedDict, get_args, overload
+from weakref import proxy
 
 from framestream._events import events
 from framestream.decoder import FrameDecoder, OnOversize
@@ -30,35 +34,21 @@ from framestream.errors import (
     printable,
     unknown_options,
 )
-from framestream.framer import Framer, ReadCondition, check_condition, meant_by
+from framestream.framer import Framer, ReadCondition, check_condition, meant_by, writing
 from framestream.framers.amounts import Available, Exactly
-from framestream.iterate import condition_of
+from framestream.iterate import F, Options, T, condition_of
 from framestream.stream.callbacks import CallbackRead, Callbacks, FrameHandler, StreamingRead, in_context
 from framestream.stream.options import DEFAULTS, StreamOptions, check_options
 from framestream.stream.reads import REST, AwaitedBytes, Batches, FrameBody, PendingRead, WaitingFrames, next_answer
 from framestream.stream.receiver import ENDED, End, EndKind, Receiver
-from framestream.stream.sender import DONE, BytesLike, Sender
+from framestream.stream.sender import DONE, PEER_ENDED, BytesLike, Sender
 from framestream.stream.timeouts import ReadTimeouts, within
-from framestream.transport.base import Transport, is_reset
+from framestream.transport.base import Transport, is_reset, settle
 
 if TYPE_CHECKING:
-    import socket
-    import ssl
-    from collections.abc import Awaitable, Callable, Coroutine, Sequence
-    from types import TracebackType
     from typing import Self, TypeAlias, Unpack
 
-    from typing_extensions import TypeVar
-
     from framestream.stream.reads import Frames
-
-    F = TypeVar("F", default=Any)  # the frames of a stream with a framing of its own
-    T = TypeVar("T", default=Any)  # the frames of a condition; anything, if it is only named
-else:
-    from typing import TypeVar
-
-    F = TypeVar("F")
-    T = TypeVar("T")
 
 ReadBy: TypeAlias = "ReadCondition[T] | str"
 Condition: TypeAlias = "ReadBy[T] | None"
@@ -66,6 +56,8 @@ SendFramer: TypeAlias = "Framer[Any] | str | None"
 OnBytes: TypeAlias = "Callable[[bytes], object]"
 Leftover: TypeAlias = Literal["keep", "refuse"]
 Problem: TypeAlias = Literal["read", "write", "buffer", "oversize", "callback", "frame"]
+
+_LEFTOVERS: Final = get_args(Leftover)
 
 logger = logging.getLogger("framestream")
 
@@ -110,7 +102,7 @@ class StreamingLimits(ReadLimits):
     streaming_callback: Required[OnBytes]
 
 
-@dataclass(frozen=True)
+@dataclass
 class StreamStats:
     """Counters of one stream since it was opened.
 
@@ -170,7 +162,7 @@ class IOStream(Generic[F]):
         self,
         transport: Transport | socket.socket,
         *,
-        framer: ReadCondition[F] | str | None = None,
+        framer: Condition[F] = None,
         send_framer: SendFramer = None,
         loop: asyncio.AbstractEventLoop | None = None,
         **options: Unpack[StreamOptions],
@@ -194,12 +186,7 @@ class IOStream(Generic[F]):
         frame, idle, rate = settings["frame_timeout"], settings["idle_timeout"], settings["min_rate"]
         is_limited = rate or frame is not None or idle is not None
         self.timeouts = ReadTimeouts(frame, idle, rate, settings["rate_grace"]) if is_limited else None
-        decoder = FrameDecoder(
-            max_frame_size=settings["max_frame_size"],
-            on_oversize=settings["on_oversize"],
-            on_discard=settings["on_discard"],
-            on_payload_error=settings["on_payload_error"],
-        )
+        decoder = FrameDecoder(**{name: settings[name] for name in Options.__annotations__})
         decoder.begin_turn()
         self.receiver = Receiver(self, transport, decoder, settings)
         self.sender = Sender(self, self.receiver, settings)
@@ -506,10 +493,10 @@ class IOStream(Generic[F]):
     ) -> IOStream[T]: ...
     @overload
     def framed(
-        self, framer: ReadCondition[Any] | str, send_framer: SendFramer = ..., *, leftover: Leftover = ...
+        self, framer: ReadBy[Any], send_framer: SendFramer = ..., *, leftover: Leftover = ...
     ) -> IOStream[Any]: ...
     def framed(
-        self, framer: ReadCondition[Any] | str, send_framer: SendFramer = None, *, leftover: Leftover = "keep"
+        self, framer: ReadBy[Any], send_framer: SendFramer = None, *, leftover: Leftover = "keep"
     ) -> IOStream[Any]:
         """Set the framers for reading and sending, and return the stream itself.
 
@@ -524,7 +511,7 @@ class IOStream(Generic[F]):
         """
         if self.reading():
             raise StreamBusy("a read is under way; framing changes between frames")
-        check_choice("leftover", leftover, get_args(Leftover))
+        check_choice("leftover", leftover, _LEFTOVERS)
         chosen = directions(framer, send_framer)
         if leftover == "refuse":
             self._refuse_leftover("the switch of framing")
@@ -585,7 +572,7 @@ class IOStream(Generic[F]):
         if self.reading() or receiver.decoder.skipping:
             raise StreamBusy("a read is under way, or a frame is being skipped; TLS starts between frames")
         check_seconds("timeout", timeout, optional=True)
-        check_choice("leftover", leftover, get_args(Leftover))
+        check_choice("leftover", leftover, _LEFTOVERS)
         tls = TLSTransport(
             receiver.transport,
             context,
@@ -608,7 +595,7 @@ class IOStream(Generic[F]):
                 await sender.flush()
                 if receiver.end is None:  # otherwise there is no peer to shake hands with
                     receiver.replace_transport(tls)
-                    self._handshake = tls.shake_hands(decoder.take_leftover())
+                    self._handshake = tls.shake_hands(decoder.take_leftover() if decoder.held else b"")
                     await self._handshake
             if receiver.end is not None:
                 raise StreamClosed("stream closed during the TLS handshake", real_error=self.error)
@@ -698,16 +685,19 @@ class IOStream(Generic[F]):
         if logger.isEnabledFor(logging.DEBUG):  # the fields take a call to the system
             logger.debug("stream closed", extra={**self.log_fields, "error": end.error})
         if not self.loop.is_closed():
-            self.sender.send_rest_of_pass()
+            self.sender.send_what_is_taken()
             self._say_goodbye(transport)
             self.receiver.set_end(end, at_once=False)
+            self.sender.error, self.sender.stream = self.sender.error or end.error, None  # type: ignore[assignment]
             self.sender.close()
-            if self._handshake is not None and not self._handshake.done():
-                what = "stream closed during the TLS handshake"
-                self._handshake.set_exception(StreamClosed(what, real_error=end.error))
+            if self._handshake is not None:
+                settle(self._handshake, StreamClosed("stream closed during the TLS handshake", real_error=end.error))
             if self._callbacks is not None:
                 self._callbacks.close()
         transport.close()
+        # Without cycles, a closed stream is freed with the last reference to it. Left to the garbage collector, each
+        # TLS connection took fresh memory, and a page fault or two ("tls-handshake" in benchmarks/).
+        self.receiver.stream, self.receiver.kept_pause = proxy(self), None
         events.tell("stream_closed", stream=self)
 
     def _say_goodbye(self, transport: Transport) -> None:
@@ -715,7 +705,7 @@ class IOStream(Generic[F]):
         # in good order if everything was sent.
         if self.error is not None or self.sender.pending:
             return
-        if transport.needs_close_notify:
+        if transport.needs_close_notify and self.sender.eof_due is None:
             try:
                 transport.shutdown()
             except OSError:
@@ -779,9 +769,7 @@ class IOStream(Generic[F]):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None or isinstance(error, Exception):
             await self.aclose()
         else:
@@ -836,7 +824,7 @@ class IOStream(Generic[F]):
         if self.sender.error is not None:
             self.close(error)
         elif self.half_open is False:
-            self.sender.refuse("the stream has ended, and closed here, too; half_open=True keeps it writable")
+            self.sender.refuse(PEER_ENDED)
             self.sender.when_sent(lambda lost: None if lost else self.close(error))
 
     def explain(self, error: BaseException, *, keep: bool = False) -> BaseException:
@@ -938,17 +926,9 @@ class IOStream(Generic[F]):
     @property
     def stats(self) -> StreamStats:
         """The counters as they are now."""
-        received = self.receiver.decoder.stats
-        return StreamStats(
-            bytes_received=received.received,
-            bytes_sent=self.sender.sent,
-            frames_received=received.frames,
-            frames_sent=self._frames_sent,
-            oversize=received.oversize,
-            discarded=received.discarded,
-            payload_errors=received.payload_errors,
-            broken=received.broken,
-        )
+        got = self.receiver.decoder.stats
+        not_delivered = (got.oversize, got.discarded, got.payload_errors, got.broken)
+        return StreamStats(got.received, self.sender.sent, got.frames, self._frames_sent, *not_delivered)
 
 
 class _Handshake(PendingRead):
@@ -959,9 +939,7 @@ class _Handshake(PendingRead):
     busy = "TLS is being started; await that first"
 
 
-def directions(
-    framer: ReadCondition[Any] | str | None, send_framer: SendFramer
-) -> tuple[ReadCondition[Any] | None, Framer[Any] | None]:
+def directions(framer: Condition[Any], send_framer: SendFramer) -> tuple[ReadCondition[Any] | None, Framer[Any] | None]:
     # The framers to read and write with: the same one, if it can write.
     for name, given in (("framer", framer), ("send_framer", send_framer)):
         if not (given is None or isinstance(given, ReadCondition | str)):
@@ -970,13 +948,6 @@ def directions(
     if send_framer is not None:
         return reading, writing(condition_of(send_framer))
     return reading, reading if isinstance(reading, Framer) else None
-
-
-def writing(framer: ReadCondition[Any]) -> Framer[Any]:
-    check_condition(framer)
-    if not isinstance(framer, Framer):
-        raise TypeError(f"{framer} can only read; sending takes a framer")
-    return framer
 
 
 def _limited(max_bytes: int | None, options: dict[str, Any]) -> dict[str, Any]:

@@ -137,8 +137,7 @@ def ask(framer: ReadCondition[Any], window: Window) -> Answer:
             hint=_MAY_ANSWER,
         )
     if not start:  # nearly always: the kit is quicker by an eighth
-        checked: Answer = answer
-        return checked
+        return answer
     if isinstance(answer, NeedMore):
         places = {name: getattr(answer, name) for name in _PLACES}
         shifted = {name: None if at is None else at - start for name, at in places.items()}

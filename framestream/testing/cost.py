@@ -20,7 +20,7 @@ from timeit import Timer
 from typing import Any
 
 from framestream.decoder import FrameDecoder
-from framestream.framer import ReadCondition, Window
+from framestream.framer import NeedMore, ReadCondition, Window
 from framestream.framers.answers import Over
 from framestream.framers.delimiter import Line
 from framestream.framers.length_prefix import LengthPrefix
@@ -45,8 +45,10 @@ _FACTOR = 2.05
 _COUNTED = {
     "examined": ("bytes examined", 4),
     "entitled": ("bytes between resume and the end of the data", 4),
-    "allocated": ("bytes allocated", 16),
+    "allocated": ("bytes allocated", 24),
 }
+# Up to 256, integers are there already: places in the first bytes would cost less than others.
+_BEFORE = bytes(257)
 _HEADER = 64
 
 # Long enough for quadratic cost to stand out, short enough to feed byte by byte in a few milliseconds.
@@ -57,7 +59,7 @@ _ONE: dict[type, Any] = {bytes: b"x", str: "x", list: [0]}
 
 # Short frames are repeated to streams of this size and its double, much longer than a framer may
 # look at in one bounded glance.
-_STREAM = 4096
+_STREAM = 1 << 14
 _MOST_QUESTIONS = 64
 
 # A few parser objects and buffers may be made; a declared size goes far beyond.
@@ -71,22 +73,40 @@ _NOISE = 512
 
 
 class CountedBytes(bytes):
-    """Bytes that count how many of them their methods look at or copy; the methods return plain bytes.
+    """Bytes that count how many of them their methods look at or copy; long slices of them count for them, too.
 
     Code in C that uses the buffer protocol, such as a regex, is not seen. The kit catches
     that by other means: by the memory it allocates, and by decoys put where it must not look.
     """
 
     examined = 0
+    whole: CountedBytes | None = None  # what this is a slice of
+
+    def look(self, examined: int) -> None:
+        whole = self if self.whole is None else self.whole
+        whole.examined += examined
 
     def __getitem__(self, index: Any) -> Any:
         found = super().__getitem__(index)
-        self.examined += len(found) if isinstance(found, bytes) else 1
+        if isinstance(found, bytes):
+            return self._copy(found)
+        self.look(1)
         return found
+
+    def __bytes__(self) -> bytes:
+        return self._copy(bytes(memoryview(self))) if self.whole is None else self  # a slice is bytes already
+
+    def _copy(self, found: bytes) -> bytes:
+        self.look(len(found))
+        if len(found) <= _HEADER:
+            return found
+        copy = CountedBytes(found)
+        copy.whole = self if self.whole is None else self.whole
+        return copy
 
     def __iter__(self) -> Iterator[int]:
         for byte in super().__iter__():
-            self.examined += 1
+            self.look(1)
             yield byte
 
 
@@ -96,7 +116,7 @@ def _counting(name: str) -> Any:
 
     def counting(self: CountedBytes, *arguments: Any, **options: Any) -> Any:
         result = method(self, *arguments, **options)
-        self.examined += _examined(len(self), name, arguments, result)
+        self.look(_examined(len(self), name, arguments, result))
         return result
 
     return counting
@@ -204,14 +224,19 @@ def check_linear_cost(suite: Suite) -> None:
         "examined": f"find rescans {what}",
         "allocated": f"find copies {what} again and again",
     }
-    _compare_cost(suite.framer, slow_frames(suite), lambda framer, data: deque(drip(framer, data), maxlen=0), faults)
+    use = lambda framer, data: deque(drip(framer, data, _BEFORE), maxlen=0)  # noqa: E731
+    _compare_cost(suite.framer, slow_frames(suite), use, faults)
 
 
 def check_resume(suite: Suite) -> None:
-    """What lies before `resume` is not looked at again, except for the first 64 bytes of the frame.
+    """What lies before `resume` is not searched again, except for the first 64 bytes of the frame.
 
-    Search from window.resume instead of window.start.
+    Search from window.resume, and from no byte before it: let resume stay where half a delimiter may be.
     """
+
+    def has_found(answer: Any) -> bool:
+        return not isinstance(answer, NeedMore) or answer.size > size or answer.memo != need.memo
+
     _, frame = slow_frames(suite)
     asked = set(prefix_lengths(len(frame))[1:-1])
     for need, part, _, answer in drip(suite.framer, frame):
@@ -222,6 +247,9 @@ def check_resume(suite: Suite) -> None:
             decoy = (frame[-width:] * (hidden // width + 1))[-hidden:]
             shown = frame[:_HEADER] + decoy + frame[resume:size]
             again = ask(suite.framer, window_after(need, shown))
+            # Once the end of a header is found, all of it may be read: what it then says need not be the same.
+            if has_found(answer) and has_found(again) and not (isinstance(again, tuple) and again[2] <= resume):
+                continue
             hold_same(answer, again, f"find rescans: it looks again at bytes before resume ({resume})", shown)
 
 
@@ -284,7 +312,8 @@ def check_start_cost(suite: Suite) -> None:
 def check_memory(suite: Suite) -> None:
     """A frame that arrives byte by byte is held in about as many bytes as have arrived.
 
-    Keep in memo only what the next question needs and the window does not show.
+    Keep in memo only what the next question needs and the window does not show. A generator should yield many
+    short fields as one, and take them apart when all are there.
     """
     pair = slow_frames(suite)
     _held(suite.framer, pair[0])  # what is made once, such as caches, is not held for a frame

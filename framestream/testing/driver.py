@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from random import Random
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from framestream.decoder import FRAME_END, FrameDecoder, OnOversize
 from framestream.errors import FrameTooLarge, FramingError, IncompleteFrame, PayloadError, check_choice, counted
@@ -23,8 +23,7 @@ from framestream.testing.contract import ConformanceError, ask, is_padding, rais
 
 By: TypeAlias = Literal["frame", "batch", "part", "mixed"]
 
-WAYS: tuple[By, ...] = ("frame", "batch", "part", "mixed")
-POLICIES: tuple[OnOversize, ...] = ("raise", "discard", "truncate", "close")
+WAYS: tuple[By, ...] = get_args(By)
 UNLIMITED = 1 << 80  # more than a length field of eight bytes can declare
 
 

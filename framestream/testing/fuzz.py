@@ -21,12 +21,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
+from framestream.decoder import POLICIES
 from framestream.errors import check_count, check_seconds, counted
 from framestream.framer import Framer, ReadCondition
 from framestream.registry import get_framer
 from framestream.testing.contract import ConformanceError, Untried, describe_error, describe_framer, encode, under
 from framestream.testing.driver import (
-    POLICIES,
     UNLIMITED,
     WAYS,
     By,

@@ -8,20 +8,15 @@ import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import Any, Unpack
 
 from framestream.errors import check_count
-from framestream.stream.stream import IOStream
+from framestream.stream.options import StreamOptions
+from framestream.stream.stream import Condition, IOStream
 from framestream.transport.base import Buffer, PolledTransport
 from framestream.transport.descriptor import Readiness
 
 _ENDLESS = 1 << 62
-
-if TYPE_CHECKING:
-    from typing import Unpack
-
-    from framestream.framer import ReadCondition
-    from framestream.stream.options import StreamOptions
 
 
 @dataclass(frozen=True)
@@ -157,7 +152,7 @@ class MemoryTransport(PolledTransport):
 
     def close(self) -> None:
         """End both directions."""
-        self.pause_reading()
+        self.stop_watching()
         self.outgoing.end()
         self.incoming.abandon()
 
@@ -174,7 +169,7 @@ def memory_stream_pair(
     there: Wire | None = None,
     back: Wire | None = None,
     *,
-    framer: ReadCondition[Any] | str | None = None,
+    framer: Condition[Any] = None,
     **options: Unpack[StreamOptions],
 ) -> tuple[IOStream, IOStream]:
     """Return two streams joined in memory.

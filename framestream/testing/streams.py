@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from framestream.archives import InMemory, Reader, Split, guess, process, stitch
+from framestream.decoder import POLICIES
 from framestream.errors import (
     FAULTS,
     FramerContractError,
@@ -20,9 +21,8 @@ from framestream.errors import (
 )
 from framestream.framer import ReadCondition, Window
 from framestream.iterate import iter_frames
-from framestream.testing.contract import ConformanceError, Untried, ask, is_padding, raised
+from framestream.testing.contract import ConformanceError, Untried, ask, encode, is_padding, raised
 from framestream.testing.driver import (
-    POLICIES,
     UNLIMITED,
     WAYS,
     By,
@@ -348,7 +348,9 @@ def check_find_start(suite: Suite) -> None:
         raise Untried("it does not say where frames may begin: synchronises is None")
     wires = [wire for wire in suite.parts if len(wire) <= 4096]
     together = b"".join(wire for wire, _ in suite.examples)[:600]
-    archives = [*wires, together, together + together, *suite.spoilt(12)]
+    # What carries frames in its payload looks as if they began there.
+    carrying = [frame + wire for wire in suite.wires[:4] if (frame := encode(framer, wire))]
+    archives = [*wires, together, together + together, *carrying, *suite.spoilt(12)]
     for data in list(dict.fromkeys(archives))[:_MOST_ARCHIVES]:
         for number, start in enumerate(prefix_lengths(len(data))[1:]):
             place = find_start(framer, data, start)

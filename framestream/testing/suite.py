@@ -60,8 +60,7 @@ def arguments_of(*owners: Any) -> Arguments:
     found: Any = {}
     for owner in reversed(owners):
         found |= {name: getattr(owner, name) for name in Arguments.__annotations__ if hasattr(owner, name)}
-    arguments: Arguments = found
-    return arguments
+    return found  # type: ignore[no-any-return]  # of these names
 
 
 def pairs(what: str, given: Any, kind: Any, wanted: str, usual: Any = None) -> Iterator[tuple[bytes, Any]]:

@@ -14,16 +14,14 @@ code calls it with bytes.
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import socket
 import ssl
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from itertools import accumulate, takewhile
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
-
-if TYPE_CHECKING:
-    import asyncio
-    import socket
-    from collections.abc import Callable, Sequence
+from typing import Final, Protocol, TypeAlias
 
 Buffer: TypeAlias = "bytes | memoryview"
 
@@ -38,6 +36,16 @@ def is_reset(error: BaseException | None) -> bool:
     if isinstance(error, ssl.SSLError):
         return isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
     return isinstance(error, ConnectionError) or (isinstance(error, OSError) and error.errno in _RESETS)
+
+
+def settle(future: asyncio.Future[None], error: BaseException | None = None) -> None:
+    """Wake what awaits a future, with an error or without, unless it is done or has been given up."""
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
 
 
 class Sink(Protocol):
@@ -214,6 +222,7 @@ class PolledTransport(Transport):
         """Stop all watching. `close` begins with it: the next descriptor of that number is another's."""
         self.pause_reading()
         self.watch_writing(False)
+        self.sink = None  # type: ignore[assignment]  # nothing is pushed any more, and no cycle keeps the sink alive
 
 
 def joined(buffers: Sequence[Buffer], size: int) -> Buffer:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import select
 import socket
 import stat
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from weakref import finalize
 
 from framestream.errors import printable
 from framestream.transport.base import MOST_BUFFERS, Buffer, PolledTransport
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Sequence
 
 Kind: TypeAlias = Literal["reader", "writer"]
 Socket: TypeAlias = socket.socket
@@ -167,8 +165,12 @@ class PipeTransport(PolledTransport):
             return
         if self.write_fd == self.read_fd:
             raise OSError(errno.EOPNOTSUPP, "one descriptor for both directions cannot be half closed")
-        if self.read_fd is None:
-            self.pause_reading()  # which watches the same descriptor
+        if self.read_fd is None:  # this descriptor is watched for the end, and so that is there now
+            was_reading = self._reading
+            self.pause_reading()
+            self._always["reader"] = Readiness(lambda: True)
+            if was_reading:
+                self.resume_reading()
         self._close(self.write_fd)
         self.write_fd = None
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from framestream.transport.base import Buffer, Sink, Transport, is_reset, joined
 from framestream.transport.descriptor import Readiness, Socket, address_of_peer, discard_received, prepare_socket
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 # Given to the loop at once: it keeps, and in places copies, bytes that the socket does not take.
 _MOST_AT_ONCE: Final = 1 << 18

@@ -18,18 +18,16 @@ so much of it that only alerts can be it      no
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import socket
 import ssl
 import threading
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from framestream.transport.base import Buffer, Sink, Transport, joined
-
-if TYPE_CHECKING:
-    import asyncio
-    import socket
-    from collections.abc import Callable, Sequence
+from framestream.transport.base import Buffer, Sink, Transport, joined, settle
 
 # Received at a time: half of it costs a sixth more for bulk, twice as much gains nothing. The engine's memory
 # never shrinks, so a connection that idles after bulk holds on to as much.
@@ -167,16 +165,13 @@ class TLSTransport(Transport):
 
     def _end_handshake(self, error: Exception | None) -> None:
         future, self._shaking = self._shaking, None
-        if future is not None and not future.done():
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(error)
+        if future is not None:
+            settle(future, error)
         if error is not None:
             self._over = True
             self._update()
         # Otherwise a read follows soon, and watching anew is expensive (uvloop: nine system calls).
-        self._more = True
+        self._more = bool(self._incoming.pending)  # asking an engine that has nothing costs an exception
         self._push_later()
 
     # Receiving: the sink of the transport below
@@ -290,7 +285,7 @@ class TLSTransport(Transport):
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing more can be decrypted
             # A peer that has said goodbye may break the connection.
             if self._end is None or isinstance(error, ssl.SSLZeroReturnError):
-                self._end = error
+                self._end = error.with_traceback(None)  # it refers to this frame, and so to the error itself
         self._more = filled == size or self._end is not None
         return filled
 
@@ -384,3 +379,4 @@ class TLSTransport(Transport):
         if self._shaking is not None:
             self._end_handshake(ConnectionAbortedError(errno.ECONNABORTED, "closed during the TLS handshake"))
         self._inner.close()
+        self.sink = None  # type: ignore[assignment]  # as `PolledTransport.stop_watching`

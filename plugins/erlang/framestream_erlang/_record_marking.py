@@ -107,13 +107,12 @@ class RecordMarking(Framer[bytes]):
         return pieces
 
     def _fragments(self, record: bytes) -> Iterator[bytes]:
-        left = len(record)
-        while left > self.fragment:
+        last = max(len(record) - 1, 0) // self.fragment * self.fragment
+        for at in range(0, last, self.fragment):
             yield self.fragment.to_bytes(_MARK, "big")
-            yield record[-left:][: self.fragment]
-            left -= self.fragment
-        yield (left | _LAST).to_bytes(_MARK, "big")
-        yield record[len(record) - left :]
+            yield record[at : at + self.fragment]
+        yield (len(record) - last | _LAST).to_bytes(_MARK, "big")
+        yield record[last:]
 
 
 def _span(window: Window, progress: _Progress | None, stop: int) -> Span | ValueSpan:

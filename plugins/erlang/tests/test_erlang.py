@@ -8,6 +8,7 @@ import pytest
 
 from framestream import FRAME_END, NEED_DATA, EncodeError, FrameDecoder, Framer, FrameTooLarge, iter_frames
 from framestream.testing import check_framer
+from framestream.testing.cost import CountedBytes
 from framestream_erlang import Ber, ErlangPacket, FastCgi, Giop, Record, RecordMarking, Tpkt
 
 
@@ -152,6 +153,14 @@ def test_conformance_of_record_marking(fragment: int) -> None:
 def test_a_record_is_written_in_fragments() -> None:
     assert b"".join(RecordMarking(2).encode(b"hello")) == b"\0\0\0\2he\0\0\0\2ll\x80\0\0\1o"
     assert b"".join(RecordMarking(5).encode(b"hello")) == b"\x80\0\0\5hello"
+
+
+@pytest.mark.parametrize("fragment", [1, 7, 2000, 3000])
+def test_writing_copies_each_byte_once_however_many_fragments_there_are(fragment: int) -> None:
+    record = CountedBytes(bytes(range(200)) * 10)
+    wire = b"".join(RecordMarking(fragment).encode(record))
+    assert list(iter_frames(wire, RecordMarking())) == [record]
+    assert record.examined <= 2 * len(record)
 
 
 def test_the_limit_holds_for_all_fragments_together() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from array import array
 from codecs import BOM_UTF8, utf_8_decode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Annotated, Any, Final, NoReturn, TypeAlias
 
 from framestream import EncodeError, Framer, NeedMore, ReadCondition, Window
@@ -36,7 +38,7 @@ _SPACE: Final = re.compile(rb"[ \t\r\n]*")
 _NO_TEXT: Final = re.compile(rb"(?:[ \t\r\n]|\xef\xbb\xbf)*")
 _SPACE_IN_TEXT: Final = re.compile(r"[ \t\r\n]*")
 _STRINGS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
-_TO_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
+_STEPS: Final = bytes.maketrans(b"[{]}", b"\1\1\xff\xff")  # one level down, or as a signed number up
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -113,16 +115,11 @@ class JsonReader(ReadCondition[Any]):
         return values, window.start + size_of(text, end)
 
     def is_too_deep(self, text: bytes | bytearray) -> bool:
-        """Tell whether a text is nested too deep; if its brackets do not match, leave it to the parser."""
+        """Tell whether a text is nested too deep."""
         if len(text) < 2 * self.max_depth or text.count(b"[") + text.count(b"{") <= self.max_depth:
             return False
-        brackets = _STRINGS.sub(b"", text).translate(_TO_SQUARE, _NO_BRACKETS)
-        for _ in range(self.max_depth):
-            size = len(brackets)
-            brackets = brackets.replace(b"[]", b"")  # every innermost pair goes: one level a time
-            if len(brackets) == size:
-                return False
-        return bool(brackets)
+        steps = array("b", _STRINGS.sub(b"", text).translate(_STEPS, _NO_BRACKETS))
+        return max(accumulate(steps), default=0) > self.max_depth
 
 
 @dataclass(frozen=True)

@@ -284,6 +284,27 @@ def test_what_is_nested_too_deep_is_not_written() -> None:
         JsonLines().encode(value)
 
 
+@pytest.mark.parametrize(
+    ("text", "depth"),
+    [
+        (b"[" * 30 + b"]" * 30, 30),
+        (b'{"a":' * 30 + b"1" + b"}" * 30, 30),
+        (b"[" + b",".join([b"[[]]"] * 99) + b"]", 3),
+        (b'["' + b"[" * 30 + b'\\"{", {"]]]": "}"}]', 2),
+        (b'"' + b"[{" * 30 + b'"', 0),
+    ],
+)
+def test_a_text_may_be_as_deep_as_the_limit_says_and_no_deeper(text: bytes, depth: int) -> None:
+    wire = b"\x1e" + text + b"\n"
+    if depth:
+        assert list(iter_frames(wire, JsonSeq(max_depth=depth))) == [json.loads(text)]
+    if depth > 1:
+        with pytest.raises(PayloadError, match=f"nested more than {depth - 1} deep"):
+            list(iter_frames(wire, JsonSeq(max_depth=depth - 1)))
+    if not depth:
+        assert list(iter_frames(wire, JsonSeq(max_depth=1))) == [json.loads(text)]
+
+
 @pytest.mark.parametrize("depth", [0, 501, "3"])
 def test_options_are_checked(depth: Any) -> None:
     with pytest.raises(ValueError, match="it must be from 1 to 500"):

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from framestream import EncodeError, FrameTooLarge, PayloadError, get_framer, iter_frames
+from framestream import EncodeError, FrameTooLarge, PayloadError, Window, get_framer, iter_frames
 from framestream.framers import FirstOf
 from framestream.testing import check_framer, chunkings, transcript
+from framestream.testing.cost import CountedBytes
 from framestream.testing.streams import find_start
 from framestream_marked import Fix, FixMessage, Nmea, Sentence, Ubx, UbxMessage
 
@@ -67,6 +68,15 @@ def test_conformance_where_noise_is_passed_over(spec: str) -> None:
     wires = [(noise + noise.join([wire, wire]) + noise, frames * 2) for wire, frames in framer.examples.items()]
     report = check_framer(framer, examples=wires)
     assert "find-start" in report.kept
+
+
+@pytest.mark.parametrize(
+    ("framer", "mark"), [(Ubx(skip=True), b"\xb5\x62"), (Nmea(skip=True), b"!"), (Nmea(skip=True), b"$")]
+)
+def test_a_piece_of_noise_costs_nothing_for_what_has_arrived_after_it(framer: Any, mark: bytes) -> None:
+    data = CountedBytes(b"noise" + mark + bytes(10_000))
+    assert framer.find(Window(data))[2] == 5
+    assert data.examined < 100
 
 
 @pytest.mark.parametrize("framer", [Ubx(skip=True), Fix(skip=True), Nmea(skip=True)], ids=str)

@@ -77,13 +77,14 @@ def _borders(split: Split, start: int, size: int) -> list[int]:
     try:
         for chunk in source.chunks(start, source.size):
             decoder.receive_data(chunk)
-            while _cut(decoder, split.condition):
-                pass
-            end = decoder.offset
+            more = True
+            while more:
+                more = _cut(decoder, split.condition)
+                if not decoder.skipping:  # else it is inside a frame that is too large
+                    end = decoder.offset
             if end >= borders[-1] + size:
                 borders.append(end)
     except FramingError as error:
-        end = decoder.offset
         if end == start:
             error.source = source.url
             raise

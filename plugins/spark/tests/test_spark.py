@@ -21,6 +21,7 @@ from pyspark.sql import SparkSession
 from pyspark_framestream import DefaultSource, read_frames
 
 import engine_kit as kit
+from framestream import LengthPrefix
 from framestream.archives import ArchiveError
 
 pytestmark = pytest.mark.filterwarnings("default")  # of the engine's own code
@@ -225,3 +226,18 @@ def test_a_stream_reads_what_comes_before_broken_framing(tmp_path):
         reader.latestOffset({str(log): 99})
     with pytest.raises(ArchiveError, match="/gone: it is gone"):
         reader.partitions({}, {"/gone": 9})
+
+
+def test_a_stream_is_not_divided_inside_a_frame_that_is_too_large(tmp_path):
+    log = tmp_path / "log"
+    framer = LengthPrefix(4)
+    data = b"".join(piece for frame in (b"a", bytes(200_000), b"b", b"c") for piece in framer.encode(frame))
+    options = {"framer": str(framer), "size": "1000", "max_frame_size": "1000", "on_error": "skip"}
+    reader = DefaultSource({"path": str(log)} | options).streamReader(pyarrow.schema({"frame": pyarrow.binary()}))
+    offset, read = reader.initialOffset(), []
+    for arrived in (100_000, 150_000, len(data)):
+        log.write_bytes(data[:arrived])
+        start, offset = offset, reader.latestOffset(offset)
+        parts = reader.partitions(start, offset)
+        read.append([row["frame"] for part in parts for batch in reader.read(part) for row in batch.to_pylist()])
+    assert [[b"a"], [], [b"b", b"c"]] == read
