@@ -382,7 +382,7 @@ class CurrentFrame:
         if end == start and not (self.condition.can_be_empty or self.consumed):
             self.fault("a frame of no bytes, from a condition that is not can_be_empty")
         if value is PADDING and (self.consumed or not start < end <= len(self.buffer.head)):
-            self.fault(f"padding inside a frame, or beyond the data: {found[:3]}")
+            self.fault(f"padding inside a frame, or beyond the data: {found[:3]}, window.taken={self.consumed}")
         if type(value) is Decode:
             size = len(value.trailer)
             if size and size != end - stop:
@@ -1428,13 +1428,6 @@ class FrameDecoder:
     def stats(self) -> DecoderStats:
         """The decoder's counters."""
         buffer = self._buffer
-        return DecoderStats(
-            received=buffer.end - self._first,
-            frames=self._cut - len(self.ahead),
-            oversize=self._oversized,
-            discarded=self._discarded,
-            payload_errors=self._bad,
-            broken=int(self._frame.state is BROKEN),
-            high_water=self._high_water,
-            copied=buffer.copied,
-        )
+        not_delivered = (self._oversized, self._discarded, self._bad, int(self._frame.state is BROKEN))
+        received, frames = buffer.end - self._first, self._cut - len(self.ahead)
+        return DecoderStats(received, frames, *not_delivered, self._high_water, buffer.copied)

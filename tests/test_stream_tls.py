@@ -197,6 +197,21 @@ async def test_an_end_asked_for_during_the_handshake_is_sent_after_it():
         assert server.error is None
 
 
+@pytest.mark.parametrize("kind", ["tcp", "memory"])
+async def test_an_end_asked_for_before_the_handshake_does_not_keep_it_from_beginning(kind):
+    async with joined(kind, half_open=True, max_frame_size=1 << 22) as (client, server):
+        client.write(LARGE)
+        flushed = await begun(client.write(b"last"))
+        shaking = await begun(ask_tls(client))
+        ending = await begun(client.write_eof())
+        assert LARGE + b"last" == await server.read_bytes(len(LARGE) + 4)
+        await flushed
+        await answer_tls(server)
+        await asyncio.gather(shaking, ending)
+        assert b"" == await server.read_until_close()
+        assert server.error is None
+
+
 @pytest.mark.parametrize("sent", [b"a\n", b"a\nhalf"])
 async def test_without_a_goodbye_the_stream_was_cut_off(sent):
     async with joined("tls") as (client, server), joined("tls") as (other, second):

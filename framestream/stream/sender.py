@@ -75,7 +75,7 @@ class Sender:
         size: queued bytes.
         written: bytes ever written.
         high_water, low_water: `room` makes the writer wait above the first until it is below the second.
-        eof_due: whether the end of the stream has still to be sent; None until it is asked for.
+        eof_due: whether the end of the stream has still to be sent; None: not asked for, or never will be.
         error: the reason why the transport takes no more; the receiving half may continue without it.
         refusal: why nothing more may be written, or None.
         stream: the stream that it belongs to; None once that is closed.
@@ -280,7 +280,7 @@ class Sender:
         """Wait until everything written so far has left."""
         if self.state is CLOSED:
             return Flush(self, _NEVER)
-        return Flush(self, self.written) if self.pending else DONE
+        return Flush(self, self._goal) if self.pending else DONE
 
     def room(self) -> Awaitable[None]:
         """Wait, if more than `high_water` bytes are queued, until no more than `low_water` are."""
@@ -297,7 +297,7 @@ class Sender:
         if self.state is CLOSED:
             tell(self._lost())
         elif self.pending:
-            self._add_waiter(self.written, tell)
+            self._add_waiter(self._goal, tell)
         else:
             tell(None)
 
@@ -333,8 +333,13 @@ class Sender:
         heappush(self._waiters, entry)
         return entry
 
+    @property
+    def _goal(self) -> int:
+        """The position that is reached when nothing is left to send; the end of the stream takes one of its own."""
+        return self.written + bool(self.eof_due)
+
     def _is_out(self, position: int) -> bool:
-        return self.sent >= position and not self.eof_due
+        return self.sent + (self.eof_due is False) >= position
 
     def _wake(self) -> None:
         while self._waiters and self._is_out(self._waiters[0][0]):
@@ -350,7 +355,7 @@ class Sender:
 
     def end(self) -> None:
         """Refuse further writes, and send the end of the stream after the queue."""
-        if self.eof_due is None:
+        if self.eof_due is None and self.state is not CLOSED:
             self.refuse("this half of the stream is ended: nothing can be written after its end")
             self.eof_due = True
             self.send_queued()
@@ -374,7 +379,7 @@ class Sender:
         self._watch(False)
         self.state = CLOSED
         self.refuse("stream is closed")
-        self.eof_due = False
+        self.eof_due = None if self.eof_due else self.eof_due
         for chunk in self._queue or ():
             if isinstance(chunk, memoryview):
                 chunk.release()  # an exception's traceback may still refer to it

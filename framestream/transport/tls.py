@@ -95,7 +95,7 @@ class TLSTransport(Transport):
     ) -> None:
         if not isinstance(context, ssl.SSLContext):
             raise TypeError(f"context is {context!r}; pass client_tls(...) or server_tls(...)")
-        if not isinstance(server_hostname, str | bytes | None):
+        if not (server_hostname is None or isinstance(server_hostname, str | bytes)):
             raise TypeError(f"server_hostname is {server_hostname!r}; it must be a host name")
         # The engine in memory ignores a server's, unlike Python's own TLS sockets.
         if server_side and server_hostname:
@@ -141,8 +141,7 @@ class TLSTransport(Transport):
         self._incoming.write(received)
         if received or not self.tls.server_side:
             self._shake()  # otherwise the peer begins
-        else:
-            self._update()
+        self._update()
         return future
 
     def _shake(self) -> None:
@@ -301,6 +300,7 @@ class TLSTransport(Transport):
                     raise self._end from None
                 self._must_hear = True
                 self._carry()
+                self._update()
                 raise BlockingIOError from None
         self._flush()
         taken, self._owed = self._owed, 0
@@ -323,7 +323,8 @@ class TLSTransport(Transport):
         except OSError as error:
             self._broken = error  # the next send meets it
             self._unsent = b""
-        self._update()
+        if self._unsent:
+            self._update()
 
     def watch_writing(self, wanted: bool) -> None:
         """Watch the transport below: for writing, or for reading if sending waits for that."""
@@ -336,6 +337,7 @@ class TLSTransport(Transport):
             self._shake()  # it fails if the peer takes no more
         else:
             self._carry()
+        self._update()
         if self._writing:
             self.sink.resume_writing()
 
