@@ -382,7 +382,7 @@ class CurrentFrame:
         if end == start and not (self.condition.can_be_empty or self.consumed):
             self.fault("a frame of no bytes, from a condition that is not can_be_empty")
         if value is PADDING and (self.consumed or not start < end <= len(self.buffer.head)):
-            self.fault(f"padding inside a frame, or beyond the data: {found[:3]}")
+            self.fault(f"padding inside a frame, or beyond the data: {found[:3]}, window.taken={self.consumed}")
         if type(value) is Decode:
             size = len(value.trailer)
             if size and size != end - stop:

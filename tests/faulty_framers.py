@@ -445,6 +445,16 @@ class Counted(Lines):
         return (len(payload) & 0xFFFF).to_bytes(2, "big") + payload
 
 
+class ReusesABuffer(Lines):
+    """Writes each frame to where it wrote the one before."""
+
+    buffer = bytearray()
+
+    def encode(self, frame: bytes) -> Any:
+        self.buffer[:] = super().encode(frame)
+        return self.buffer
+
+
 class BelievesAMark(Lines):
     """Quoted text with its size in front: where a quote stands no frame need begin, as this one claims."""
 

@@ -57,6 +57,7 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
         (faulty.SplitsACopy(), LINES, "many-frames", "split looks at the same bytes again"),
         (faulty.IgnoresAnOption(), LINES, "value", "framers that differ in encodings are equal"),
         (faulty.Counted(), {b"\0\3abc": [b"abc"]}, "round-trip", "what encode writes is read back as something else"),
+        (faulty.ReusesABuffer(), LINES, "round-trip", "encode changes what it has returned before"),
         (faulty.BelievesAMark(), {b'"\3abc': [b"abc"]}, "find-start", 'find_start is not "exact"'),
         (faulty.KeepsState(), LF_LINES, "purity", "find keeps state in self: asking changes the attribute"),
         (faulty.CountsInASlot(), LINES, "purity", "asking changes the attribute _CountsInASlot__asked"),

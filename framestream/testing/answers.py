@@ -14,6 +14,7 @@ from framestream.testing.contract import (
     ConformanceError,
     Untried,
     ask,
+    bytes_in,
     describe_answer,
     describe_error,
     drip,
@@ -221,6 +222,11 @@ def check_round_trip(suite: Suite) -> None:
             written.append((frame, wire))
     if not written:
         raise Untried("encode refuses every frame of the examples")
+    kept = [(encoded, bytes_in(encoded)) for encoded in (framer.encode(frame) for frame, _ in written)]
+    for encoded, then in kept:
+        if (now := bytes_in(encoded)) != then:
+            hint = "return new bytes for each frame: a stream keeps them until they can be sent"
+            raise ConformanceError("encode changes what it has returned before", expected=then, got=now, hint=hint)
     joined = [(frame, wire) for frame, wire in written if is_one_frame(framer, wire)]
     if joined:
         _check_read_back(framer, [frame for frame, _ in joined], b"".join(wire for _, wire in joined))

@@ -226,7 +226,12 @@ def encode(framer: ReadCondition[Any], frame: Any) -> bytes | None:
             got=f"{encoded!r} for the frame {frame!r}",
             hint='return b"".join(...) or a list of the parts; text must be encoded',
         )
-    return b"".join(buffers)
+    return bytes_in(encoded)
+
+
+def bytes_in(encoded: Any) -> bytes:
+    """Return the bytes of what an `encode` returned."""
+    return b"".join([encoded] if isinstance(encoded, BUFFERS) else encoded)
 
 
 def describe_chunks(chunks: Sequence[bytes]) -> str:
