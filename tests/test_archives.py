@@ -43,8 +43,8 @@ from framestream.archives import (
     open_sources,
     plan,
     process,
-    rows,
     repair,
+    rows,
     stitch,
     write,
 )

@@ -471,12 +471,3 @@ def test_a_frame_for_which_there_is_not_enough_memory_is_told():
     with start("cut", "line", "/dev/zero", "--max-size", "4GiB", preexec_fn=limited) as process:
         said = "framestream: there is not enough memory; --max-size limits what a frame takes\n"
         assert (b"", said.encode(), 1) == (*process.communicate(timeout=60), process.returncode)
-
-
-def test_a_folder_that_is_deleted_names_no_framers_and_keeps_no_command_from_its_work(
-    framestream, tmp_path, monkeypatch
-):
-    (tmp_path / "deleted").mkdir()
-    monkeypatch.chdir(tmp_path / "deleted")
-    (tmp_path / "deleted").rmdir()
-    assert (0, b"a\n", "") == framestream("cut", "line", "-o", "text", stdin=b"a\n")

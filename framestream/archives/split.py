@@ -199,7 +199,8 @@ def divide(
     if source.places:
         borders = _snapped(borders, [*(place for _, place in source.places), source.size])
         if count > 1 == len(source.places):
-            logger.warning("%s is one compressed stream, which cannot be divided: it is one split", printable(source.url))
+            name = printable(source.url)
+            logger.warning("%s is one compressed stream, which cannot be divided: it is one split", name)
     if index is not None:
         borders = _snapped(borders, [0, *index.marks.offsets, source.size])
     for start, stop in pairwise(borders if len(borders) > 1 else [0, 0]):

@@ -12,7 +12,7 @@ import importlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -138,9 +138,7 @@ def commands(context: click.Context, selection: tuple[str, ...], config: str | N
     from framestream.cli.options import matching  # noqa: PLC0415
     from framestream.registry.specs import find_config  # noqa: PLC0415
 
-    path: str | Path | None = config
-    with suppress(FileNotFoundError):  # this folder is deleted, as that of a release that another has replaced
-        path = config or find_config(Path.cwd())
+    path = config or find_config(Path.cwd())
     try:
         if path is not None:
             plugins.load_config(path)
