@@ -22,6 +22,8 @@ def before_mark(window: Window, marks: tuple[bytes, ...], *, skip: bool) -> Valu
         # At the end, the beginning of a mark is noise like any other.
         return (start, start, len(data), PADDING) if window.eof and beginning and skip else NeedMore()
     if not skip:
+        while not any(mark.startswith(beginning[:-1]) for mark in marks):
+            beginning = beginning[:-1]  # up to the first byte that is wrong, however many have arrived
         shown = " or ".join(map(repr, marks))
         raise FramingError(f"message begins with {beginning!r}, not with {shown}", position=start)
     # One search for all: one for each would look at the rest of the data for a mark that is nowhere in it.

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from framestream import EncodeError, FrameTooLarge, PayloadError, Window, get_framer, iter_frames
+from framestream import EncodeError, FrameTooLarge, FramingError, PayloadError, Window, get_framer, iter_frames
 from framestream.framers import FirstOf
 from framestream.testing import check_framer, chunkings, transcript
 from framestream.testing.cost import CountedBytes
@@ -23,7 +23,7 @@ RAW = Fix().encode(FixMessage("FIXT.1.1", ((35, b"A"), (95, b"5"), (96, b"\1\0=\
 MATERIAL: dict[str, dict[str, Any]] = {
     "ubx": {
         "malformed": {
-            GLL: "message begins with b'$G', not with b'\\xb5b'",
+            GLL: "message begins with b'$', not with b'\\xb5b'",
             POLL[:-1] + b"\0" + LONG: "checksum does not match",
         },
         "incomplete": [POLL[:1], POLL[:5], LONG[:-1]],
@@ -77,6 +77,20 @@ def test_a_piece_of_noise_costs_nothing_for_what_has_arrived_after_it(framer: An
     data = CountedBytes(b"noise" + mark + bytes(10_000))
     assert framer.find(Window(data))[2] == 5
     assert data.examined < 100
+
+
+@pytest.mark.parametrize(
+    ("name", "wire", "shown"),
+    [("ubx", POLL[:1] + b"xyz", r"b'\xb5x'"), ("fix", b"8=FOX.4", "b'8=FO'"), ("nmea", b"GP", "b'G'")],
+)
+def test_what_is_told_of_another_beginning_is_the_same_for_every_chunking(name: str, wire: bytes, shown: str) -> None:
+    told = set()
+    for chunks in chunkings(wire):
+        with pytest.raises(FramingError) as caught:
+            list(iter_frames(chunks, name))
+        told.add(str(caught.value))
+    [reason] = told
+    assert f"begins with {shown}, not with" in reason
 
 
 @pytest.mark.parametrize("framer", [Ubx(skip=True), Fix(skip=True), Nmea(skip=True)], ids=str)
