@@ -84,7 +84,7 @@ _FIRST_LOOK: Final = 512
 _RUN: Final = 3
 _FEWEST: Final = 4
 _FIRST_QUOTA: Final = 512
-_MOST_AHEAD: Final = 1 << 16
+_MOST_AHEAD: Final = 1 << 17
 # After so many frames or pieces of padding, which may cost 5 us each, other tasks get a turn, if the caller has any.
 # A frame that is skipped as bad or too large counts as many.
 _PATIENCE: Final = 4096

@@ -206,6 +206,43 @@ def test_a_process_that_dies_is_told(path):
 LOCK = threading.Lock()
 
 
+class OfTwo(Exception):
+    """An error that is made of two things, and so cannot be made again of its message."""
+
+    def __init__(self, what, why):
+        super().__init__(f"{what}: {why}")
+
+
+class WithLock(Exception):
+    """An error that has what cannot be pickled."""
+
+    def __init__(self):
+        super().__init__("locked")
+        self.lock = threading.Lock()
+
+
+def fail_with_two(reader):
+    reader.drain()
+    raise OfTwo("disk", "full")
+
+
+def end_with_lock(reader):
+    reader.error = WithLock()
+    raise reader.error
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "message"), [(fail_with_two, OfTwo, "disk: full"), (end_with_lock, WithLock, "locked")]
+)
+def test_an_error_that_cannot_be_sent_from_its_process_is_told(path, function, kind, message):
+    fill(path, "prefix")
+    splits = plan(path, PREFIX, parts=3)
+    refused(kind, list, process(splits, function, jobs=1), match=message)
+    refused(
+        WorkerError, list, process(splits, function, jobs=2), match=f"{kind.__name__} in another process.*{message}"
+    )
+
+
 def with_the_lock(reader):
     assert LOCK.acquire(timeout=30)
     LOCK.release()  # one process may do both splits

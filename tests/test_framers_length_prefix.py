@@ -103,6 +103,12 @@ def test_frames_are_those_of_netty(options, length) -> None:
         assert cut(framer, short) == ([IncompleteFrame, ("left", short)] if short else [])
 
 
+@pytest.mark.parametrize("rest", [b"", b"\xff", b"\xff" * 8, b"\xff" * 8 + b"abc", bytes(7) + b"\4abc"])
+def test_a_batch_ends_before_a_frame_that_is_cut_short(rest: bytes) -> None:
+    frame = bytes(7) + b"\3abc"
+    assert LengthPrefix(8).split(Window(frame + frame + rest)) == ([b"abc", b"abc"], 22)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 10])
 def test_a_varint_may_take_all_the_bytes_that_it_is_allowed_and_no_more(size: int) -> None:
     framer = LengthPrefix(size, format="varint")

@@ -227,6 +227,21 @@ def _work(function: Callable[[Reader], R], split: Split) -> Done:
     return Chain.of(reader), result, error
 
 
+def _work_elsewhere(function: Callable[[Reader], R], split: Split) -> Done:
+    """Do the same in another process, which cannot send every error: it would look as if it had been killed."""
+    chain, result, error = _work(function, split)
+    return replace(chain, error=_sendable(chain.error)), result, _sendable(error)
+
+
+def _sendable(error: Exception | None) -> Exception | None:
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - ours
+    except Exception:  # noqa: BLE001 - a class decides what that raises
+        reason = f"{type(error).__name__} in another process, from which it cannot be sent"
+        return WorkerError(f"{reason}: {describe_error(error)}")  # type: ignore[arg-type]  # None can be sent
+    return error
+
+
 class Process(Generic[R]):
     """The results of `process`, one for each split, in order; iterate over it once."""
 
@@ -263,7 +278,7 @@ class Process(Generic[R]):
         with ProcessPoolExecutor(self._jobs, _context(), initializer=_begin, initargs=(os.getpid(),)) as pool:
             try:
                 for split in self._splits:
-                    waiting.append(pool.submit(_work, self._function, split))
+                    waiting.append(pool.submit(_work_elsewhere, self._function, split))
                     if len(waiting) == _AHEAD * self._jobs:
                         yield waiting.popleft().result()
                 for last in waiting:
@@ -293,9 +308,9 @@ def process(splits: Iterable[Split], function: Callable[[Reader], R], *, jobs: i
         FramingError, PayloadError: what ended the reading of a split, after the results of those before it.
         ArchiveError: a file cannot be read, or has changed.
         ValueError: the function or the framer cannot be pickled.
-        WorkerError: a process was killed, or could not start. On Linux, processes are copies of one that has a
-            single thread; otherwise each imports the script again, so a script must call this under
-            ``if __name__ == "__main__":``.
+        WorkerError: a process was killed, or could not start, or its error cannot be pickled. On Linux, processes
+            are copies of one that has a single thread; otherwise each imports the script again, so a script must
+            call this under ``if __name__ == "__main__":``.
     """
     check_count("jobs", jobs, least=1)
     check_function("function", function)

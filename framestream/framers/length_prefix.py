@@ -140,28 +140,25 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
         data, start, field = bytes(window.data), window.start, self._field
         size, read, offset, strip = len(data), field.read, self.offset, self.strip
         frames: list[bytes] = []
-        append = frames.append
+        if (unpack := field.unpack) is not None and self._is_plain:
+            # The commonest header, cheaper than by hand (in_process.py, lengths): one more check or name is
+            # measurable. So a frame that is cut short is cut, too, and taken away afterwards.
+            header, last = field.size, size - field.size
+            while start <= last:
+                first = start + header
+                start = first + unpack(data, start)[0]
+                frames.append(data[first:start])
+            return frames, start if start <= size else size - len(frames.pop()) - header
         try:
-            if field.unpack is not None and self._is_plain:
-                # The commonest header, as fast as by hand (in_process.py, lengths): one more check or name
-                # is measurable. A header that is cut short ends the loop with an exception.
-                unpack, header = field.unpack, field.size
-                while True:
-                    first = start + header
-                    stop = first + unpack(data, start)[0]
-                    if stop > size:
-                        return frames, start
-                    append(data[first:stop])
-                    start = stop
             while start + offset < size and (found := read(data, start + offset)) is not None:
                 length, after = found
                 stop = (start if self.includes_header else after) + length + self.adjust
                 first = after if strip is None else start + strip
                 if not first <= stop <= size or stop < after:
                     break
-                append(data[first:stop])
+                frames.append(data[first:stop])
                 start = stop
-        except (FramingError, struct.error):
+        except FramingError:
             pass
         return frames, start
 
