@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from inspect import isawaitable
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Final
@@ -197,8 +197,10 @@ class ServerStats:
 
     def add(self, other: ServerStats | StreamStats) -> None:
         """Add the counters of another server, or those of a stream that a server has, too."""
-        for name in vars(self) if isinstance(other, ServerStats) else _OF_STREAMS:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        counters = vars(self)
+        for name, count in vars(other).items():
+            if name in counters:
+                counters[name] += count
 
     def with_streams(self, streams: Iterable[IOStream]) -> ServerStats:
         """Return a copy with the counters of open streams added."""
@@ -209,9 +211,6 @@ class ServerStats:
             total.bytes_unread += stream.buffered
             total.bytes_unsent += stream.sender.size
         return total
-
-
-_OF_STREAMS: Final = tuple(counter.name for counter in fields(StreamStats) if hasattr(ServerStats, counter.name))
 
 
 # Serving
