@@ -44,6 +44,7 @@ from framestream.archives import (
     plan,
     process,
     repair,
+    rows,
     stitch,
     write,
 )
@@ -1003,6 +1004,15 @@ KINDS = {
     "xz streams and zeros": ("x.xz", lambda: in_members(lambda data: lzma.compress(data, preset=0) + bytes(8)), 4),
     "lz4 frames": ("x.lz4", lambda: in_members(lz4), 4),
 }
+
+
+def test_the_log_says_a_name_that_a_terminal_would_obey_in_escapes(tmp_path, caplog):
+    path = tmp_path / "x\u202e.gz"
+    path.write_bytes(gz(DATA + b"\0\1\xff"))
+    caplog.set_level(logging.WARNING)
+    [split] = plan(path, Mapped(PREFIX, bytes.decode), parts=4)
+    assert len(list(rows(split, on_error="skip"))) < len(FRAMES)
+    assert [True, True] == [r"x\u202e.gz" in record.getMessage() for record in caplog.records]
 
 
 @pytest.mark.parametrize("kind", KINDS)

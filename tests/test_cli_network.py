@@ -350,6 +350,7 @@ def test_serving_prints_frames_with_their_peers_when_it_is_not_told_to_answer(fr
     assert re.fullmatch(r"127\.0\.0\.1:\d+", first.pop("peer"))
     assert {"offset": 0, "size": 4, "frame": "one"} == first
     assert (4, "two") == (second["offset"], second["frame"])
+    assert b"one" == serving(framestream, b"one", "-f", "available", "-o", "text", "--workers", "0")[0].raw[:3]
 
 
 @pytest.mark.parametrize(("how", "question", "answer", "told"), [

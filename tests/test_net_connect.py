@@ -181,6 +181,26 @@ async def test_a_connect_that_is_cancelled_at_any_moment_leaves_nothing_open(pla
         await until(lambda: before >= open_descriptors())
 
 
+@pytest.mark.every_loop
+@pytest.mark.parametrize("soon", [False, True])
+async def test_a_program_whose_start_is_cancelled_at_any_moment_is_gone(soon):
+    loop = asyncio.get_running_loop()
+    async with await connect("exec:cat"):
+        pass  # the loop has what it needs
+    before = open_descriptors()
+    moment, connected = 0, False
+    while not connected:
+        connecting = asyncio.ensure_future(connect("exec:cat"))
+        await passes(moment)
+        loop.call_soon(connecting.cancel) if soon else connecting.cancel()
+        await asyncio.wait([connecting], timeout=5)
+        with contextlib.suppress(asyncio.CancelledError):
+            await connecting.result().aclose()
+            connected = True
+        moment += 1
+    await asyncio.wait_for(until(lambda: before >= open_descriptors()), 5)
+
+
 async def test_what_cannot_be_reached_is_refused_in_one_line(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         refusals = (
@@ -336,6 +356,7 @@ async def test_the_loops_own_pipes_to_a_program_push_only_while_that_is_wanted()
     program = LoopPipes("cat")
     start = asyncio.get_running_loop().subprocess_exec
     await start(lambda: program, "cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    program.take_pipes()
     side = Side(program, size=1000)
     side.on_push = program.pause_reading
     await side.send(b"x" * 2500)

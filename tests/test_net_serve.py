@@ -23,6 +23,7 @@ from loopback import (
     ask,
     echo,
     exchange,
+    hear,
     no_more_descriptors,
     open_descriptors,
     raw_client,
@@ -506,6 +507,22 @@ async def test_who_writes_after_the_end_is_told_of_half_open():
 
 
 # Accepting
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks are eager from Python 3.12 on")
+@pytest.mark.asyncio_only
+@pytest.mark.parametrize("fails", [False, True])
+async def test_connections_that_are_over_when_they_have_begun_make_room_with_eager_tasks_too(fails):
+    async def handle(stream):
+        stream.write(b"a\n")
+        stream.close()
+        assert not fails
+
+    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+    async with await serve(handle, HERE, max_connections=2) as server:
+        for _ in range(5):
+            assert "a" == await asyncio.wait_for(hear(server.url), 5)
+        assert (5, 0) == (server.stats.accepted, server.stats.open)
 
 
 @pytest.mark.every_loop

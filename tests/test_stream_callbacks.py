@@ -316,6 +316,21 @@ async def test_what_on_payload_error_raises_closes_the_stream_of_a_callback(begi
     assert isinstance(server.error, ZeroDivisionError)
 
 
+@pytest.mark.parametrize("kind", ["unix", "tls"])
+async def test_nor_is_a_write_while_the_stream_is_being_closed_and_what_is_queued_still_leaves(kind, caplog):
+    async with joined(kind, write_high_water=8 << 20) as (client, server):
+        asked = []
+        server.on_frame(Line(), lambda line: (asked.append(line), server.write(b"too late")))
+        server.write(bytes(4 << 20))
+        closing = await begun(server.aclose())
+        await client.write(b"a\nb\n")
+        await asyncio.wait_for(until(lambda: asked), 5)
+        assert 4 << 20 == len(await client.read_until_close())
+        await closing
+        assert server.error is None
+        assert [] == logged(caplog)
+
+
 @once
 async def test_the_close_callback_waits_for_that_of_a_read_which_a_reset_completes():
     async with joined("memory", there=Wire(end=3, error=ConnectionResetError(104, "reset"))) as (client, server):

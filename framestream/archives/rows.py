@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 
 from framestream.archives.split import ON_ERROR, OnError, Record, Split
 from framestream.archives.stitch import Map, stitch
-from framestream.errors import ArchiveError, PayloadError, because, check_choice, counted
+from framestream.errors import ArchiveError, PayloadError, because, check_choice, counted, printable
 
 Row: TypeAlias = dict[str, Any]
 
@@ -68,7 +68,8 @@ class _BadFrames:
         """Log how many frames became no row."""
         if self._count and self._on_error == "skip":
             frames = counted(self._count, "bad frame")
-            logger.warning("skipped %s of %s, the first: %s", frames, self._split.source.url, self._first)
+            told = printable(f"{self._split.source.url}, the first: {self._first}")
+            logger.warning("skipped %s of %s", frames, told)
 
 
 def _pieces(split: Split) -> Iterator[tuple[int, int, list[Record]]]:

@@ -20,7 +20,15 @@ from framestream.archives.files import BETWEEN_MARKS, Index, Marks, Url, open_so
 from framestream.archives.guess import find_start
 from framestream.archives.source import Source
 from framestream.decoder import DEFAULT_MAX_FRAME_SIZE, END, NEED_DATA, End, FrameDecoder, OnOversize
-from framestream.errors import ArchiveError, FrameTooLarge, FramingError, PayloadError, check_choice, check_count
+from framestream.errors import (
+    ArchiveError,
+    FrameTooLarge,
+    FramingError,
+    PayloadError,
+    check_choice,
+    check_count,
+    printable,
+)
 from framestream.framer import ReadCondition
 from framestream.iterate import condition_of, feed
 
@@ -191,7 +199,8 @@ def divide(
     if source.places:
         borders = _snapped(borders, [*(place for _, place in source.places), source.size])
         if count > 1 == len(source.places):
-            logger.warning("%s is one compressed stream, which cannot be divided: it is one split", source.url)
+            name = printable(source.url)
+            logger.warning("%s is one compressed stream, which cannot be divided: it is one split", name)
     if index is not None:
         borders = _snapped(borders, [0, *index.marks.offsets, source.size])
     for start, stop in pairwise(borders if len(borders) > 1 else [0, 0]):

@@ -104,7 +104,7 @@ def serve(url: str, spec: str, echo: bool, command: Command | None, output: str,
         handler = Echo(policy)
     elif command is not None:
         handler = Execute(policy, command, settings["max_frame_size"])
-    settings["framer"] = options.writing_framer(spec)
+    settings["framer"] = options.get_framer(spec) if type(handler) is Show else options.writing_framer(spec)
     settings["tls"] = _certificate(url, settings.pop("cert"), settings.pop("key"))
     _log_from(logging.INFO if verbose else logging.WARNING)
     return asyncio.run(_serve(handler, url, notice, settings))

@@ -308,7 +308,9 @@ class Connections:
         stats.open += 1
         # One name for all tasks: a name for each would cost an idle connection 64 bytes.
         name = "connection of a framestream server"
-        self.tasks[asyncio.get_running_loop().create_task(self._converse(stream), name=name)] = stream
+        task = asyncio.get_running_loop().create_task(self._converse(stream), name=name)
+        if not task.done():  # an eager one may be
+            self.tasks[task] = stream
 
     def _end_connection(self, task: asyncio.Task[None]) -> None:
         stream = self.tasks.pop(task)
@@ -320,6 +322,7 @@ class Connections:
     async def _converse(self, stream: IOStream) -> None:
         task = asyncio.current_task()
         assert task is not None
+        self.tasks[task] = stream
         started = task.get_loop().time()
         try:
             if self._service.balancers is not None:

@@ -125,11 +125,9 @@ class LoopPipes(Program, LoopTransport):
 
     # From the loop
 
-    def connection_made(self, transport: Any) -> None:
-        """Store the process and its pipes; nothing is read yet."""
-        if self.process is None:
-            Program.connection_made(self, transport)
-            LoopTransport.connection_made(self, _Pipes(transport))
+    def take_pipes(self) -> None:
+        """Begin; nothing is read yet. Until then the loop reads: it waits for the end of a program given up."""
+        LoopTransport.connection_made(self, _Pipes(self.process))
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         """Push the program's output, if the sink wants it."""
@@ -239,6 +237,7 @@ async def connect_process(
     try:
         if isinstance(program, LoopPipes):
             await start(PIPE, PIPE)
+            program.take_pipes()
             transport = program
         else:
             transport = OurPipes(*await _start_on_pipes(start), program)

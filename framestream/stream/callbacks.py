@@ -13,7 +13,7 @@ from framestream.decoder import END, FRAME_END, NEED_DATA
 from framestream.errors import FramestreamError, IncompleteFrame, Respite, StreamClosed, check_function
 from framestream.framer import ReadCondition
 from framestream.stream.reads import PendingRead
-from framestream.stream.sender import PEER_ENDED
+from framestream.stream.sender import CLOSING
 from framestream.stream.timeouts import ReadTimeouts
 from framestream.transport.base import settle
 
@@ -74,7 +74,7 @@ class Callbacks:
         stream = self._stream
         if isinstance(error, StreamClosed):
             cause = error.real_error
-            if cause is None and stream.sender.refusal is PEER_ENDED:
+            if cause is None and stream.sender.refusal in CLOSING:
                 return False  # the stream closes when its queue is sent
             if cause is not None and cause in (stream.error, stream.sender.error):
                 stream.close(cause)

@@ -52,7 +52,9 @@ _ONE: Final = (bytes, bytearray, memoryview, array, str)
 _numbers: Final = count()
 _FEW_WAITERS: Final = 64
 PEER_ENDED: Final = "the stream has ended, and closed here, too; half_open=True keeps it writable"
-"""The refusal of a stream that closes when its queue is sent."""
+BEING_CLOSED: Final = "the stream is being closed"
+CLOSING: Final = (PEER_ENDED, BEING_CLOSED)
+"""The refusals of a stream that closes when its queue is sent."""
 
 
 class State(Enum):

@@ -41,7 +41,7 @@ from framestream.stream.callbacks import CallbackRead, Callbacks, FrameHandler, 
 from framestream.stream.options import DEFAULTS, StreamOptions, check_options
 from framestream.stream.reads import REST, AwaitedBytes, Batches, FrameBody, PendingRead, WaitingFrames, next_answer
 from framestream.stream.receiver import ENDED, End, EndKind, Receiver
-from framestream.stream.sender import DONE, PEER_ENDED, BytesLike, Sender
+from framestream.stream.sender import BEING_CLOSED, DONE, PEER_ENDED, BytesLike, Sender
 from framestream.stream.timeouts import ReadTimeouts, within
 from framestream.transport.base import Transport, is_reset, settle
 
@@ -726,9 +726,9 @@ class IOStream(Generic[F]):
         sender = self.sender
         discarding: asyncio.Task[None] | None = None
         try:
+            sender.refuse(BEING_CLOSED)
             if self.receiver.transport.needs_close_notify and self._end is None:
                 sender.end()  # wait for the end like any other bytes
-            sender.refuse("the stream is being closed")
             if linger and await self._has_unread():
                 sender.end()
                 discarding = asyncio.ensure_future(self._discard_input())
