@@ -15,6 +15,7 @@ from subprocess import PIPE
 
 import pytest
 from certificates import certificates
+from conftest import run_on
 from loopback import (
     HERE,
     LINE,
@@ -31,6 +32,7 @@ from loopback import (
     warned,
     warnings_of_ours,
 )
+from loops import LoopWithoutPolling
 from stream_pairs import joined, passes, raised, refused, reset, reset_on_close, until
 
 from framestream import (
@@ -523,6 +525,17 @@ async def test_connections_that_are_over_when_they_have_begun_make_room_with_eag
         for _ in range(5):
             assert "a" == await asyncio.wait_for(hear(server.url), 5)
         assert (5, 0) == (server.stats.accepted, server.stats.open)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks are eager from Python 3.12 on")
+def test_a_loop_that_cannot_watch_sockets_accepts_with_eager_tasks_too():
+    async def work():
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        async with await serve(echo, HERE, max_connections=1) as server:
+            for _ in range(3):
+                assert "a" == await asyncio.wait_for(ask(server.url, "a"), 5)
+
+    run_on(LoopWithoutPolling, work, {}, True)
 
 
 @pytest.mark.every_loop

@@ -296,6 +296,7 @@ class Acceptor:
         return partial(self._loop.remove_reader, sock)
 
     async def _keep_accepting(self, sock: socket.socket) -> None:
+        await asyncio.sleep(0)  # an eager task begins before there is a way to stop it
         while self._stops:
             with suppress(OSError):  # `_accept` meets the error as well
                 self._on_connection(*await self._loop.sock_accept(sock))
