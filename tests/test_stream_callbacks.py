@@ -241,6 +241,18 @@ async def test_the_close_callback_runs_once_on_a_later_pass(kind):
         assert client.closed()
 
 
+@once
+@pytest.mark.parametrize("later", [None, "second"])
+async def test_a_close_callback_runs_although_another_or_none_is_set_between_the_close_and_its_turn(later):
+    async with joined("memory") as (_, server):
+        notes = []
+        server.set_close_callback(lambda: notes.append("first"))
+        server.close()
+        server.set_close_callback(None if later is None else lambda: notes.append(later))
+        await passes()
+        assert ["first", *filter(None, [later])] == notes
+
+
 @every_kind
 @pytest.mark.parametrize("end", ["peer", "here"])
 async def test_buffered_data_is_read_before_the_close_callback_runs(kind, end):

@@ -103,12 +103,13 @@ class Callbacks:
         for waiter in self.waiters:
             settle(waiter)
         if self.on_close is not None and not self.pending:
-            self.soon(self._run_last)
-
-    def _run_last(self) -> None:
-        # The end may have completed a read since: then the close callback comes after that read's.
-        if self.pending == 1 and self.on_close is not None:
             callback, self.on_close = self.on_close, None
+            self.soon(self._run_last, callback)
+
+    def _run_last(self, callback: Callable[[], object]) -> None:
+        if self.pending > 1:  # the end has completed a read since: the close callback comes after that read's
+            self.soon(self._run_last, callback)
+        else:
             callback()
 
 
