@@ -28,8 +28,9 @@ from framestream import (
     StreamClosed,
 )
 from framestream.decoder import OnOversize
+from framestream.framer import writing
 from framestream.iterate import CHUNK_SIZE, Options, condition_of
-from framestream.stream.stream import SendFramer, directions, writing
+from framestream.stream.stream import SendFramer, directions
 
 F = TypeVar("F")
 T = TypeVar("T")
