@@ -126,17 +126,26 @@ async def test_a_write_that_finds_the_peer_gone_is_no_fault_of_the_callback(whic
         assert [] == logged(caplog)
 
 
-async def test_nor_is_a_write_that_comes_after_the_peer_has_ended_and_what_is_queued_still_leaves(caplog):
-    async with joined("unix") as (client, server):
+@pytest.mark.parametrize("kind", ["unix", "tls"])
+@pytest.mark.parametrize("end", ["peer", "here"])
+async def test_nor_is_a_write_while_the_stream_ends_or_is_being_closed_and_what_is_queued_still_leaves(
+    kind, end, caplog
+):
+    async with joined(kind, write_high_water=8 << 20) as (client, server):
         asked = []
-        server.write(bytes(4 << 20), lambda: (asked.append(True), server.write(b"too late")))
+        server.write(bytes(4 << 20), lambda: (asked.append("sent"), server.write(b"too late")))
         server.write(bytes(4 << 20))
-        await client.write_eof()
-        await raised(StreamClosed, server.read, Line())
-        assert [] == asked
+        if end == "peer":
+            await client.write_eof()
+            await raised(StreamClosed, server.read, Line())
+        else:
+            server.on_frame(Line(), lambda line: (asked.append(line), server.write(b"too late")))
+            closing = await begun(server.aclose())
+            await client.write(b"a\nb\n")
+            await asyncio.wait_for(until(lambda: asked), 5)
         assert 8 << 20 == len(await client.read_until_close())
-        await server.wait_closed()
-        assert [True] == asked
+        await (server.wait_closed() if end == "peer" else closing)
+        assert ["a"] * (end == "here") + ["sent"] == asked
         assert server.error is None
         assert [] == logged(caplog)
 
@@ -326,21 +335,6 @@ async def test_what_on_payload_error_raises_closes_the_stream_of_a_callback(begi
     await client.write(b"\xff\n")
     await begin(server, Line(), print)
     assert isinstance(server.error, ZeroDivisionError)
-
-
-@pytest.mark.parametrize("kind", ["unix", "tls"])
-async def test_nor_is_a_write_while_the_stream_is_being_closed_and_what_is_queued_still_leaves(kind, caplog):
-    async with joined(kind, write_high_water=8 << 20) as (client, server):
-        asked = []
-        server.on_frame(Line(), lambda line: (asked.append(line), server.write(b"too late")))
-        server.write(bytes(4 << 20))
-        closing = await begun(server.aclose())
-        await client.write(b"a\nb\n")
-        await asyncio.wait_for(until(lambda: asked), 5)
-        assert 4 << 20 == len(await client.read_until_close())
-        await closing
-        assert server.error is None
-        assert [] == logged(caplog)
 
 
 @once
