@@ -184,17 +184,6 @@ async def test_a_read_that_needs_more_than_the_buffer_may_hold_closes_the_stream
 
 
 @once
-async def test_leaving_a_loop_over_frames_puts_back_what_was_cut_ahead():
-    client, server = memory_stream_pair()
-    await client.write(b"a\n" * 50 + b"b\nc\nd\n" * 20)
-    async for line in server.frames(Line()):
-        if line == "b":
-            break
-    assert b"c\nd" == await server.read_bytes(3)
-    assert "" == await server.read(Line())
-
-
-@once
 async def test_one_iterator_gives_frames_that_are_waited_for_and_such_as_are_cut_ahead_in_turns_and_a_subclass_too():
     class Loud(Frames):
         async def __anext__(self):

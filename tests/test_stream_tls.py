@@ -186,26 +186,17 @@ async def test_what_is_written_while_plaintext_is_flushed_leaves_encrypted(kind)
         assert "secret" == await server.read(Line())
 
 
-async def test_an_end_asked_for_during_the_handshake_is_sent_after_it():
-    async with joined("unix", half_open=True) as (client, server):
-        shaking = await begun(ask_tls(client))
-        ending = await begun(client.write_eof())
-        assert not ending.done()
-        await answer_tls(server)
-        await asyncio.gather(shaking, ending)
-        assert b"" == await server.read_until_close()
-        assert server.error is None
-
-
-@pytest.mark.parametrize("kind", ["tcp", "memory"])
-async def test_an_end_asked_for_before_the_handshake_does_not_keep_it_from_beginning(kind):
+@pytest.mark.parametrize("ahead", [b"", LARGE], ids=["during", "before"])
+@pytest.mark.parametrize("kind", ["tcp", "unix", "memory"])
+async def test_an_end_asked_for_during_the_handshake_or_before_it_has_begun_is_sent_after_it(kind, ahead):
     async with joined(kind, half_open=True, max_frame_size=1 << 22) as (client, server):
-        client.write(LARGE)
+        client.write(ahead)
         flushed = await begun(client.write(b"last"))
         shaking = await begun(ask_tls(client))
         ending = await begun(client.write_eof())
-        assert LARGE + b"last" == await server.read_bytes(len(LARGE) + 4)
+        assert ahead + b"last" == await server.read_bytes(len(ahead) + 4)
         await flushed
+        assert not ending.done()
         await answer_tls(server)
         await asyncio.gather(shaking, ending)
         assert b"" == await server.read_until_close()
