@@ -187,7 +187,8 @@ class TLSTransport(Transport):
             return
         if not self._reading:
             self._update()
-        self._advance()
+        self._more = True
+        self._push_all()
 
     def eof_received(self) -> None:
         """Push what can be decrypted, then the end if the peer has announced it, else the truncation."""
@@ -199,14 +200,8 @@ class TLSTransport(Transport):
         if self._shaking is not None:
             self._end_handshake(error)
         self._end = self._end or error
-        self._advance()
-
-    def _advance(self) -> None:
         self._more = True
         self._push_all()
-        if self._must_hear:
-            self._must_hear = False  # the sink tries again as soon as the transport below takes bytes
-            self._update()
 
     def resume_reading(self) -> None:
         """Push bytes from below, and in the next pass of the loop those that have arrived already."""
@@ -240,8 +235,11 @@ class TLSTransport(Transport):
 
     def _push_all(self) -> None:
         # Each push runs the sink's code, which may pause, close, read or write.
-        while self._reading and not self._held and self._push():
+        while self._more and self._reading and not self._held and self._push():
             pass
+        if self._must_hear:
+            self._must_hear = False  # the sink tries again as soon as the transport below takes bytes
+            self._update()
 
     def _push(self) -> bool:
         """Decrypt into one buffer of the sink and push it; without bytes, push the end if there is one."""
