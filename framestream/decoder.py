@@ -684,6 +684,7 @@ class FrameDecoder:
             ``decoder.ahead.pop()`` does the same as ``next_frame(decoder.condition)`` without a call. Each
             batch is a new list, and one whose frames are delivered or put back is empty.
         last_size: bytes of the frame delivered last, header and delimiter included; in a batch, the average.
+        parsed: whether the last of the frames cut ahead is an object, not bytes or text.
     """
 
     # fmt: off
@@ -691,7 +692,7 @@ class FrameDecoder:
         "__weakref__", "_bad", "_batch", "_buffer", "_cut", "_discarded", "_eof", "_error",
         "_finished", "_first", "_frame", "_high_water", "_other", "_oversized", "_quota", "_ripe", "_start",
         "ahead", "condition", "last_size", "max_frame_size", "on_discard", "on_oversize",
-        "on_payload_error",
+        "on_payload_error", "parsed",
     )
     # fmt: on
 
@@ -724,6 +725,7 @@ class FrameDecoder:
         self._cut = 0  # frames delivered, bad, or cut ahead
         self._start = 0  # offset of the frame delivered last, if it was not part of a batch
         self.last_size = 0
+        self.parsed = False
         self._ripe = _RUN  # when `_cut` is as much, enough frames of one kind came in a row to look ahead
         self._quota = _FIRST_QUOTA
         self._oversized = self._discarded = self._bad = self._high_water = 0  # see `stats`
@@ -1045,6 +1047,15 @@ class FrameDecoder:
             if buffer.size < frame.need:
                 if not self._eof:
                     return NEED_DATA
+            elif (
+                self._cut >= self._ripe
+                and _FEWEST * self.last_size <= len(buffer.head) - buffer.pos >= frame.need
+                and type(buffer.head) is bytes
+                and self._look_ahead(condition, limit)
+            ):
+                # The end of a chunk had cut it short, and it is the first of many that have come with its rest.
+                frame.reset()
+                return self.ahead.pop()
             elif frame.state is KNOWN and frame.value is not PADDING:
                 return self._take(condition)
         if frame.state is TRUNCATING and (condition is frame.condition or condition == frame.condition):
@@ -1214,7 +1225,7 @@ class FrameDecoder:
         self._frame.tire(_RUN)  # so many came one by one before
         size = self.last_size
         limit = min(limit, self._limit(condition, None))  # they may be for a call that sets no limit of its own
-        quota = min(max(self._quota, 2 * _FEWEST * size), limit, _PATIENCE * max(size, 1))
+        quota = min(max(self._quota, 2 * _FEWEST * size), limit, (_PATIENCE + 1) * max(size, 1))
         if _FEWEST * size > quota:
             return False
         frames = self._split(condition, quota, limit)
@@ -1258,6 +1269,7 @@ class FrameDecoder:
         frame.patience -= len(frames)
         self._quota = max(self._quota, min(2 * most, _MOST_AHEAD))
         self.last_size = (end - start) // len(frames)
+        self.parsed = type(frames[-1]) not in (bytes, str)
         buffer.advance(end - start)
         return frames
 

@@ -288,6 +288,22 @@ async def test_buffered_data_is_read_before_the_close_callback_runs(kind, end):
         assert server.error is None
 
 
+@once
+@pytest.mark.parametrize("begins", ["before the close", "after it"])
+async def test_the_close_callback_comes_after_all_that_is_buffered_for_a_handler(begins):
+    client, server = memory_stream_pair()
+    notes, note = called()
+    await client.write(b"x\n" * 20_000)  # not all of it is delivered in one pass
+    await server.peek(40_000)
+    server.set_close_callback(note)
+    if begins == "after it":
+        server.close()
+    server.on_frame(Line(), note)
+    server.close()
+    await until(lambda: None in notes)
+    assert [*["x"] * 20_000, None] == notes
+
+
 # Bad frames
 
 BAD = [

@@ -34,8 +34,8 @@ _UNPROVEN_ELEMENTS: Final = 1 << 19
 _UNPROVEN_ARRAY: Final = _UNPROVEN_ELEMENTS // MAX_DEPTH
 
 # `Unpacker.tell` gives the end of an object only until the next one is begun, and to ask after each would cost
-# a tenth. So the data is fed by halves of what is left, and it is asked once after each ("msgpack" in
-# benchmarks/): the objects since then, a few that end in the last piece, are walked again.
+# a tenth. So each piece that is fed leaves a quarter of what is left, and it is asked once after each ("msgpack" in
+# benchmarks/), in the last one after each object: if none ends there, those since then, a few, are walked again.
 _LAST_PIECE: Final = 512
 
 _HOOKS: Final = ("object_hook", "ext_hook")
@@ -169,10 +169,10 @@ class Msgpack(Framer[Any], metaclass=Interned):
         try:
             while fed < stop:
                 rest = stop - fed
-                piece = rest // 2 if rest > _LAST_PIECE else rest
+                piece = rest - rest // 4 if rest > _LAST_PIECE else rest
                 unpacker.feed(view[fed : fed + piece])
                 fed += piece
-                for one in islice(unpacker, 1):
+                for one in unpacker if fed == stop else islice(unpacker, 1):
                     frames.append(one)
                     end, known = start + unpacker.tell(), len(frames)
                 frames.extend(unpacker)

@@ -57,6 +57,9 @@ LONG: Final = 0.01
 LARGE: Final = 1 << 14
 # Smaller frames cost a tenth more if more is received at once: what comes last drives the first out of the cache.
 _FOR_SMALL: Final = 1 << 18
+# Objects take far more memory than their bytes: of more, what comes last drives the first out of the cache, and the
+# cyclic collector visits them while they are alive ("msgpack" in benchmarks/).
+_FOR_PARSED: Final = 1 << 15
 # Up to this size a copy costs less than tracking whose bytes they are.
 _COPIED: Final = 1 << 14
 
@@ -206,7 +209,7 @@ class Receiver:
                 return place
             last = self.decoder.last_size
             if last < LARGE:
-                size = min(size, _FOR_SMALL)
+                size = min(size, _FOR_PARSED if self.decoder.parsed else _FOR_SMALL)
             elif last < size:
                 # Frames in a row are often of one size. Then this ends where one ends: a frame that is cut short is
                 # copied and joined to its rest, and costs as much as four whole ones ("prefix-64k" in benchmarks/).
@@ -237,7 +240,7 @@ class Receiver:
             self.decoder.receive_data(self._kept.view[:nbytes].tobytes())
         elif self.decoder.borrow(self._kept.view[:nbytes]):
             self._kept.borrower = self.decoder
-        if nbytes >= READ_AHEAD:
+        if nbytes >= (_FOR_PARSED if self.decoder.parsed else READ_AHEAD):
             self._in_bulk = self.state is FLOWING
         elif self._in_bulk:
             # That was the rest of what is there: no further receive without a pass of the loop.
