@@ -398,14 +398,10 @@ def test_a_frame_that_is_truncated_counts_once():
 # Files that are not what they were
 
 
-@pytest.mark.parametrize(
-    ("change", "before", "meanwhile"),
-    [
-        (lambda path: os.truncate(path, 1 << 17), "shorter .* plan again", r"shorter while .* \(at offset 131072\)"),
-        (lambda path: os.utime(path, ns=(1, 1)), *["it has changed since it was planned .* plan again"] * 2),
-    ],
-    ids=["shorter", "written to"],
-)
+@pytest.mark.parametrize(("change", "before", "meanwhile"), [
+    (lambda path: os.truncate(path, 1 << 17), "shorter .* plan again", r"shorter while .* \(at offset 131072\)"),
+    (lambda path: os.utime(path, ns=(1, 1)), *["it has changed since it was planned .* plan again"] * 2),
+], ids=["shorter", "written to"])  # fmt: skip
 def test_a_file_may_grow_but_not_change(path, change, before, meanwhile):
     path.write_bytes(bytes(1 << 20))
     (split,) = plan(path, FixedLength(16))
@@ -732,19 +728,16 @@ def test_what_is_written_does_not_wait_in_memory(path):
     assert max(sizes) > 1 << 18
 
 
-@pytest.mark.parametrize(
-    ("action", "name", "reason"),
-    [
-        (write, "no/file", "no such file"),
-        (write, "nosuch://bucket/key", "it cannot be written: protocol not known|it needs fsspec"),
-        (repair, "*", "no such file"),
-        (append, "memory://remote.bin", "it is not a local file, so it cannot be changed"),
-        (repair, "memory://remote.bin", "it is not a local file, so it cannot be changed"),
-        (write, "x.gz", r"x\.gz: its name says that it is compressed"),
-        (append, "x.gz", r"x\.gz: its name says that it is compressed"),
-        (repair, "file", "torn-5: it holds what an earlier repair cut off; move it away"),
-    ],
-)
+@pytest.mark.parametrize(("action", "name", "reason"), [
+    (write, "no/file", "no such file"),
+    (write, "nosuch://bucket/key", "it cannot be written: protocol not known|it needs fsspec"),
+    (repair, "*", "no such file"),
+    (append, "memory://remote.bin", "it is not a local file, so it cannot be changed"),
+    (repair, "memory://remote.bin", "it is not a local file, so it cannot be changed"),
+    (write, "x.gz", r"x\.gz: its name says that it is compressed"),
+    (append, "x.gz", r"x\.gz: its name says that it is compressed"),
+    (repair, "file", "torn-5: it holds what an earlier repair cut off; move it away"),
+])  # fmt: skip
 def test_what_cannot_be_written_is_told_and_nothing_changes(tmp_path, monkeypatch, action, name, reason):
     monkeypatch.chdir(tmp_path)
     there = {"file": b"\0\3one\0\3tw", "file.torn-5": b"\0\3xy"}
@@ -868,14 +861,11 @@ def forgetful():
 
 
 @pytest.mark.parametrize("action", [write, append])
-@pytest.mark.parametrize(
-    ("disk", "last", "kind", "reason"),
-    [
-        (full, b"", ArchiveError, "file: it cannot be written: file too large"),
-        (forgetful, b"", ArchiveError, "file: it cannot be written: input/output error"),
-        (nullcontext, "text", EncodeError, None),
-    ],
-)
+@pytest.mark.parametrize(("disk", "last", "kind", "reason"), [
+    (full, b"", ArchiveError, "file: it cannot be written: file too large"),
+    (forgetful, b"", ArchiveError, "file: it cannot be written: input/output error"),
+    (nullcontext, "text", EncodeError, None),
+])  # fmt: skip
 def test_what_cannot_be_finished_leaves_what_was_there(path, action, disk, last, kind, reason):
     for there in ([], [b"one"]):
         if there or action is append:
@@ -905,15 +895,11 @@ def test_a_file_without_permission_to_write_is_told_and_left_alone(path):
         assert (path.read_bytes(), list(path.parent.iterdir())) == (content, [path])
 
 
-@pytest.mark.parametrize(
-    ("framer", "there", "frame"),
-    [
-        (Line(), b"one\ntw", "more"),
-        (UntilClose(), b"one", b"more"),
-        (Delimiter(b";", last=True), b"a;b", b"c"),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize(("framer", "there", "frame"), [
+    (Line(), b"one\ntw", "more"),
+    (UntilClose(), b"one", b"more"),
+    (Delimiter(b";", last=True), b"a;b", b"c"),
+], ids=str)  # fmt: skip
 def test_nothing_is_appended_that_would_be_joined_to_the_last_frame(path, framer, there, frame):
     path.write_bytes(there)
     reason = rf"would be joined to its last frame \(at offset {len(there)}\)"
@@ -949,17 +935,13 @@ class Nested(Delimiter):
         return list(iter_frames(payload, LengthPrefix(1)))
 
 
-@pytest.mark.parametrize(
-    ("content", "framer", "reason"),
-    [
-        (b"\1\xc1\1\2", Msgpack(), "at offset 1"),
-        (b"text", LengthPrefix(4), "at offset 0"),
-        (b"\1a;\2a;\1a;", Nested(b";"), None),  # the frame that is torn is inside another
-        (b"\1a;\2a;", Nested(b";"), None),
-        (b"a.b,c", Closed(), r"ended inside a frame: .* \(at offset 4"),  # it would be torn again
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize(("content", "framer", "reason"), [
+    (b"\1\xc1\1\2", Msgpack(), "at offset 1"),
+    (b"text", LengthPrefix(4), "at offset 0"),
+    (b"\1a;\2a;\1a;", Nested(b";"), None),  # the frame that is torn is inside another
+    (b"\1a;\2a;", Nested(b";"), None),
+    (b"a.b,c", Closed(), r"ended inside a frame: .* \(at offset 4"),  # it would be torn again
+], ids=str)  # fmt: skip
 def test_what_is_no_torn_end_is_not_cut_off(path, content, framer, reason):
     path.write_bytes(content)
     refused(FramingError, repair, path, framer, match=reason)
@@ -1173,14 +1155,10 @@ def test_a_store_that_is_not_there_when_a_split_is_read_is_told(store, monkeypat
 REFUSED = ArchiveError, r"memory://full\.bin: it cannot be written: bucket is full"
 
 
-@pytest.mark.parametrize(
-    ("step", "frames", "error"),
-    [
-        *((step, FRAMES[:9], REFUSED) for step in ("__init__", "write", "close", "commit")),
-        ("discard", [b"one", "two"], (EncodeError, "str")),  # the first error counts
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
+@pytest.mark.parametrize(("step", "frames", "error"), [
+    *((step, FRAMES[:9], REFUSED) for step in ("__init__", "write", "close", "commit")),
+    ("discard", [b"one", "two"], (EncodeError, "str")),  # the first error counts
+], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
 def test_a_store_that_refuses_what_is_written_is_told_with_the_url(store, monkeypatch, step, frames, error):
     def refuse(*arguments, **options):
         monkeypatch.undo()  # once: Python closes what is left, and from 3.14 on tells if that fails
@@ -1333,15 +1311,12 @@ class Starts(ReadCondition[bytes]):
         return window.start, window.start + 1, window.start + 1
 
 
-@pytest.mark.parametrize(
-    ("answer", "reason"),
-    [
-        (lambda window: window.start + 9999 * window.eof or NeedMore(), "find_start returns 9999: no place"),
-        (lambda window: NeedMore(resume=101), "no place from 0, where the window starts, to 100"),
-        (lambda window: NeedMore(), "find_start wants more"),
-        (lambda window: NeedMore() if window.eof else NeedMore(resume=window.start), "wants more at the end"),
-    ],
-)
+@pytest.mark.parametrize(("answer", "reason"), [
+    (lambda window: window.start + 9999 * window.eof or NeedMore(), "find_start returns 9999: no place"),
+    (lambda window: NeedMore(resume=101), "no place from 0, where the window starts, to 100"),
+    (lambda window: NeedMore(), "find_start wants more"),
+    (lambda window: NeedMore() if window.eof else NeedMore(resume=window.start), "wants more at the end"),
+])  # fmt: skip
 def test_a_framer_that_finds_no_place_is_at_fault(answer, reason):
     split = Split(InMemory(bytes(1000), step=100), Starts(answer), 500, 1000)
     refused(FramerContractError, list, split.frames(), match=reason)

@@ -88,14 +88,11 @@ def test_the_names_of_fields_are_compared_a_few_times_each():
     assert len(compared) < 3 * len(keys)
 
 
-@pytest.mark.parametrize(
-    ("odd", "ways", "told"),
-    [
-        ({1: "a", "1": "b"}, ("raise", "skip", "column"), "two of its fields are called '1'"),
-        ({b"k": "a", "x": 5, "k": "b"}, ("raise", "skip", "column"), "two of its fields are called 'k'"),
-        ({"_error": "mine"}, ("column",), "one of its fields is called '_error', as is the column of errors"),
-    ],
-)
+@pytest.mark.parametrize(("odd", "ways", "told"), [
+    ({1: "a", "1": "b"}, ("raise", "skip", "column"), "two of its fields are called '1'"),
+    ({b"k": "a", "x": 5, "k": "b"}, ("raise", "skip", "column"), "two of its fields are called 'k'"),
+    ({"_error": "mine"}, ("column",), "one of its fields is called '_error', as is the column of errors"),
+])  # fmt: skip
 def test_a_frame_two_of_whose_fields_would_be_one_column_is_a_bad_frame(odd, ways, told):
     split = whole(b"good\nodd\ngood\n", Mapped(Line(), lambda line: odd if line == "odd" else {"a": line}))
     for on_error in ("raise", "skip", "column"):
@@ -149,15 +146,12 @@ def test_only_splits_that_need_it_are_stitched():
     refused(ValueError, exact, [], match="no file was given")
 
 
-@pytest.mark.parametrize(
-    ("data", "framer", "expected"),
-    [
-        (packed({"a": 1}, {"b": "x", "c": None}), Msgpack(), {"a": "int64", "b": "string", "c": "string"}),
-        (packed({"a": [1, 2.5]}), Msgpack(), {"a": "list<item: double>"}),
-        (b"text\n", Line(), {"offset": "int64", "size": "int64", "frame": "string"}),
-        (b"", Line(), {"offset": "int64", "size": "int64", "frame": "binary"}),
-    ],
-)
+@pytest.mark.parametrize(("data", "framer", "expected"), [
+    (packed({"a": 1}, {"b": "x", "c": None}), Msgpack(), {"a": "int64", "b": "string", "c": "string"}),
+    (packed({"a": [1, 2.5]}), Msgpack(), {"a": "list<item: double>"}),
+    (b"text\n", Line(), {"offset": "int64", "size": "int64", "frame": "string"}),
+    (b"", Line(), {"offset": "int64", "size": "int64", "frame": "binary"}),
+])  # fmt: skip
 def test_the_first_frames_show_the_columns(data, framer, expected):
     table = whole(data, framer).to_arrow()
     assert expected == {field.name: str(field.type) for field in table.schema}

@@ -61,22 +61,19 @@ def test_frames_end_where_the_reference_says_for_every_chunking(name: str, spec:
         assert placed == list(zip(places, frames, strict=True))
 
 
-@pytest.mark.parametrize(
-    ("name", "spec"),
-    [
-        ("erlang-packet-1", "length-prefix:size=1"),
-        ("erlang-packet-4", "length-prefix"),
-        ("bind9-dns", "length-prefix:size=2"),
-        ("unbound-dnstap", "length-prefix:size=4"),
-        ("node-exporter-protobuf", "length-prefix:format=varint"),
-        ("rsyslog-octet-counted", 'length-prefix:format=decimal,terminator=" "'),
-        ("redis-replies", r'delimiter:"\r\n"'),
-        ("git-paths", r'delimiter:"\0"'),
-        ("tar-blocks", "fixed-length:512"),
-        ("nginx-until-close", "until-close"),
-        ("jq-json-lines", "line"),
-    ],
-)
+@pytest.mark.parametrize(("name", "spec"), [
+    ("erlang-packet-1", "length-prefix:size=1"),
+    ("erlang-packet-4", "length-prefix"),
+    ("bind9-dns", "length-prefix:size=2"),
+    ("unbound-dnstap", "length-prefix:size=4"),
+    ("node-exporter-protobuf", "length-prefix:format=varint"),
+    ("rsyslog-octet-counted", 'length-prefix:format=decimal,terminator=" "'),
+    ("redis-replies", r'delimiter:"\r\n"'),
+    ("git-paths", r'delimiter:"\0"'),
+    ("tar-blocks", "fixed-length:512"),
+    ("nginx-until-close", "until-close"),
+    ("jq-json-lines", "line"),
+])  # fmt: skip
 def test_encoding_the_frames_gives_the_programs_own_bytes(name: str, spec: str) -> None:
     assert wire(get_framer(spec), *frames_of(name, spec)) == capture(name)
 

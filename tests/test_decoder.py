@@ -599,14 +599,11 @@ def test_what_decode_raises_is_completed_or_told_with_its_kind(error: Any, told:
 
 
 @pytest.mark.parametrize("ask", [FrameDecoder.next_frame, FrameDecoder.next_batch])
-@pytest.mark.parametrize(
-    ("condition", "policy", "wire"),
-    [
-        (Line(), "raise", b"good\n\xff\nmore\n"),
-        (LengthPrefix(1), "raise", b"\x04good\x09too large\x04more"),
-        (Line(), "discard", b"good\ntoo large\nmore\n"),
-    ],
-)
+@pytest.mark.parametrize(("condition", "policy", "wire"), [
+    (Line(), "raise", b"good\n\xff\nmore\n"),
+    (LengthPrefix(1), "raise", b"\x04good\x09too large\x04more"),
+    (Line(), "discard", b"good\ntoo large\nmore\n"),
+])  # fmt: skip
 def test_an_error_lives_no_longer_than_those_who_hold_it(ask: Any, condition: Any, policy: Any, wire: bytes) -> None:
     """Nor, with it, what its traceback knows: the variables of all callers."""
     told: list[weakref.ref[Exception]] = []

@@ -243,29 +243,25 @@ def test_available_gives_what_is_there_never_nothing_and_cuts_nothing_ahead() ->
 # Values
 
 
-@pytest.mark.parametrize(
-    ("call", "text"),
-    [
-        ("Line()", "line"),
-        ("Line(encoding=None, keep=True)", "line:encoding=none,keep"),
-        ("Line(encoding='ascii', newline='crlf', last=False, max_size=1024)",
-         "line:encoding=ascii,newline=crlf,last=no,max=1KiB"),
-        ("Delimiter((b'\\r\\n', b'\\n'), keep=True)", r'delimiter:"\r\n","\n",keep'),
-        ("LengthPrefix(size=5, byteorder='little')", "length-prefix:size=5,byteorder=little"),
-        ("LengthPrefix(format='decimal', terminator=b':')", 'length-prefix:format=decimal,terminator=":"'),
-        ("LengthPrefix(size=2, adjust=-1, includes_header=True)",
-         "length-prefix:size=2,adjust=-1,includes-header"),
-        ("Msgpack(raw=True, max_map_len=5, max_size=100)", "msgpack:raw,max-map-len=5,max=100"),
-        (r"Regex(b'\\r?\\n')", r"regex:'\r?\n'"),
-        ("Exactly(3)", "exactly:3"),
-        ("FixedLength(3)", "fixed-length:3"),
-        ("UntilClose(max_size=5)", "until-close:max=5"),
-        ("When((b'$', b'ab'), Line())", "when(line):$,ab"),
-        ("FirstOf(Msgpack(), Line(max_size=5))", "first-of(msgpack, line:max=5)"),
-        ("Sequence(Line(), Exactly(2), max_size=9)", "sequence(line, exactly:2):max=9"),
-        ("Nested(LengthPrefix(size=1), Regex(b'a'))", "nested(length-prefix:size=1, regex:a)"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("call", "text"), [
+    ("Line()", "line"),
+    ("Line(encoding=None, keep=True)", "line:encoding=none,keep"),
+    ("Line(encoding='ascii', newline='crlf', last=False, max_size=1024)",
+     "line:encoding=ascii,newline=crlf,last=no,max=1KiB"),
+    ("Delimiter((b'\\r\\n', b'\\n'), keep=True)", r'delimiter:"\r\n","\n",keep'),
+    ("LengthPrefix(size=5, byteorder='little')", "length-prefix:size=5,byteorder=little"),
+    ("LengthPrefix(format='decimal', terminator=b':')", 'length-prefix:format=decimal,terminator=":"'),
+    ("LengthPrefix(size=2, adjust=-1, includes_header=True)", "length-prefix:size=2,adjust=-1,includes-header"),
+    ("Msgpack(raw=True, max_map_len=5, max_size=100)", "msgpack:raw,max-map-len=5,max=100"),
+    (r"Regex(b'\\r?\\n')", r"regex:'\r?\n'"),
+    ("Exactly(3)", "exactly:3"),
+    ("FixedLength(3)", "fixed-length:3"),
+    ("UntilClose(max_size=5)", "until-close:max=5"),
+    ("When((b'$', b'ab'), Line())", "when(line):$,ab"),
+    ("FirstOf(Msgpack(), Line(max_size=5))", "first-of(msgpack, line:max=5)"),
+    ("Sequence(Line(), Exactly(2), max_size=9)", "sequence(line, exactly:2):max=9"),
+    ("Nested(LengthPrefix(size=1), Regex(b'a'))", "nested(length-prefix:size=1, regex:a)"),
+])  # fmt: skip
 def test_a_framer_is_shown_as_the_call_and_as_the_text_that_make_it(call: str, text: str) -> None:
     framer = value(call)
     with suppress(FramingError):

@@ -32,31 +32,28 @@ def test_a_length_that_counts_its_own_digits_takes_the_fewest(size: int, header:
     assert cut(framer, encoded) == [b"x" * size]
 
 
-@pytest.mark.parametrize(
-    ("framer", "data", "hint"),
-    [
-        (LengthPrefix(), b"GET / HTTP/1.1\r\n", "; looks like an HTTP request"),
-        (LengthPrefix(), b"HTTP/1.1 400 Bad Request\r\n", "; looks like an HTTP response"),
-        (LengthPrefix(), b"PRI * HTTP/2.0\r\n\r\n", "; looks like an HTTP/2 connection"),
-        (LengthPrefix(), b"SSH-2.0-OpenSSH_9.2\r\n", "; looks like an SSH greeting"),
-        (LengthPrefix(), b"\x16\x03\x01\x02\x00\x01", "; looks like a TLS handshake"),
-        (LengthPrefix(), b"\x15\x03\x03\x00\x02\x02", "; looks like a TLS alert"),
-        (LengthPrefix(), b"PROXY TCP4 127.0.0.1", "; looks like a PROXY protocol header"),
-        (LengthPrefix(), b'{"jsonrpc": "2.0"}', "; looks like JSON"),
-        (LengthPrefix(), b"[[1, 2]]\n", "; looks like JSON"),
-        (LengthPrefix(), b"<?xml version='1.0'?>", "; looks like XML or HTML"),
-        (LengthPrefix(), b"\x1f\x8b\x08\0\0", "; looks like gzip data"),
-        (LengthPrefix(), b"220 mail.example.org ESMTP\r\n", "; looks like text"),
-        (LengthPrefix(), b"\x10\1\0\0" + bytes(16), "; read as little-endian the length is 272"),
-        (LengthPrefix(8, "little"), b"\0\0\0\0\0\0\0\x21", "; read as big-endian the length is 33"),
-        (NETSTRING, b"GET / HTTP/1.1\r\n", "; looks like an HTTP request"),
-        (LengthPrefix(adjust=-(1 << 30), size=4), b"\0\0\0\5", "header of 4"),
-        (LengthPrefix(), b"\xff\xff\xff\xff\0", "exceeds the limit 1048576"),
-        (LengthPrefix(), b"\0\x20\0\0", "exceeds the limit 1048576"),
-        (LengthPrefix(), b"\x80\x01\x02\x03\x04", "exceeds the limit 1048576"),
-        (LengthPrefix(2, adjust=-30_000), b'{"id": 1}', "; looks like JSON"),
-    ],
-)
+@pytest.mark.parametrize(("framer", "data", "hint"), [
+    (LengthPrefix(), b"GET / HTTP/1.1\r\n", "; looks like an HTTP request"),
+    (LengthPrefix(), b"HTTP/1.1 400 Bad Request\r\n", "; looks like an HTTP response"),
+    (LengthPrefix(), b"PRI * HTTP/2.0\r\n\r\n", "; looks like an HTTP/2 connection"),
+    (LengthPrefix(), b"SSH-2.0-OpenSSH_9.2\r\n", "; looks like an SSH greeting"),
+    (LengthPrefix(), b"\x16\x03\x01\x02\x00\x01", "; looks like a TLS handshake"),
+    (LengthPrefix(), b"\x15\x03\x03\x00\x02\x02", "; looks like a TLS alert"),
+    (LengthPrefix(), b"PROXY TCP4 127.0.0.1", "; looks like a PROXY protocol header"),
+    (LengthPrefix(), b'{"jsonrpc": "2.0"}', "; looks like JSON"),
+    (LengthPrefix(), b"[[1, 2]]\n", "; looks like JSON"),
+    (LengthPrefix(), b"<?xml version='1.0'?>", "; looks like XML or HTML"),
+    (LengthPrefix(), b"\x1f\x8b\x08\0\0", "; looks like gzip data"),
+    (LengthPrefix(), b"220 mail.example.org ESMTP\r\n", "; looks like text"),
+    (LengthPrefix(), b"\x10\1\0\0" + bytes(16), "; read as little-endian the length is 272"),
+    (LengthPrefix(8, "little"), b"\0\0\0\0\0\0\0\x21", "; read as big-endian the length is 33"),
+    (NETSTRING, b"GET / HTTP/1.1\r\n", "; looks like an HTTP request"),
+    (LengthPrefix(adjust=-(1 << 30), size=4), b"\0\0\0\5", "header of 4"),
+    (LengthPrefix(), b"\xff\xff\xff\xff\0", "exceeds the limit 1048576"),
+    (LengthPrefix(), b"\0\x20\0\0", "exceeds the limit 1048576"),
+    (LengthPrefix(), b"\x80\x01\x02\x03\x04", "exceeds the limit 1048576"),
+    (LengthPrefix(2, adjust=-30_000), b'{"id": 1}', "; looks like JSON"),
+])  # fmt: skip
 def test_an_error_says_what_the_header_looks_like(framer, data, hint) -> None:
     failure = error(framer, data)
     assert (failure.offset, failure.reason.endswith(hint)) == (0, True)

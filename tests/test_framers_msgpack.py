@@ -76,16 +76,13 @@ def test_any_bytes_are_cut_as_the_c_parser_cuts_them(data: bytes) -> None:
 LARGE = msgpack.packb({"a": b"x" * 200_000})
 
 
-@pytest.mark.parametrize(
-    ("data", "found"),
-    [
-        (b"\xc0\x05", (0, 1, 1, None)),  # a small object has its value at first sight
-        (b"\x93\x01\x02\x03\x05", (0, 4, 4, [1, 2, 3])),
-        (b"\xdb\x00\x10\x00\x00abc", (0, 5 + (1 << 20), 5 + (1 << 20))),  # a string tells its size
-        (b"\x92\x01\xc7\x09\x05", (0, 14, 14)),
-        (LARGE, (0, len(LARGE), len(LARGE))),  # only the heads of a large one are looked at
-    ],
-)
+@pytest.mark.parametrize(("data", "found"), [
+    (b"\xc0\x05", (0, 1, 1, None)),  # a small object has its value at first sight
+    (b"\x93\x01\x02\x03\x05", (0, 4, 4, [1, 2, 3])),
+    (b"\xdb\x00\x10\x00\x00abc", (0, 5 + (1 << 20), 5 + (1 << 20))),  # a string tells its size
+    (b"\x92\x01\xc7\x09\x05", (0, 14, 14)),
+    (LARGE, (0, len(LARGE), len(LARGE))),  # only the heads of a large one are looked at
+])  # fmt: skip
 def test_an_extent_is_known_as_soon_as_it_can_be(data: bytes, found: tuple[Any, ...]) -> None:
     assert Msgpack().find(Window(data)) == found
     assert Msgpack().find(Window(bytearray(data))) == found

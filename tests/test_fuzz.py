@@ -97,21 +97,17 @@ class Moody(faulty.Lines):
         return super().find(window)
 
 
-@pytest.mark.parametrize(
-    ("framer", "defect", "longest"),
-    [
-        (faulty.ChunkDependent(), f"{DISAGREE}: as a whole, and ", 6),
-        (faulty.IndexErrorWhenShort(), "the decoder refuses it: IndexErrorWhenShort(): ", 6),
-        (Moody(), "the same bytes are read otherwise when they come again", 0),
-        (
-            faulty.start(faulty.starts_at_any_line_feed),
-            f"{DISAGREE}: as a whole, and divided, and each split read alone",
-            100,
-        ),
-        (faulty.start(lambda _, window: window.start - 1), "divided and stitched, an archive raises FramerContract", 6),
-    ],
-    ids=lambda value: type(value).__name__,
-)
+@pytest.mark.parametrize(("framer", "defect", "longest"), [
+    (faulty.ChunkDependent(), f"{DISAGREE}: as a whole, and ", 6),
+    (faulty.IndexErrorWhenShort(), "the decoder refuses it: IndexErrorWhenShort(): ", 6),
+    (Moody(), "the same bytes are read otherwise when they come again", 0),
+    (
+        faulty.start(faulty.starts_at_any_line_feed),
+        f"{DISAGREE}: as a whole, and divided, and each split read alone",
+        100,
+    ),
+    (faulty.start(lambda _, window: window.start - 1), "divided and stitched, an archive raises FramerContract", 6),
+], ids=lambda value: type(value).__name__)  # fmt: skip
 def test_fuzzing_finds_a_defect_and_shows_little(framer: Any, defect: str, longest: int) -> None:
     with pytest.raises(ConformanceError) as caught:
         fuzz_framer(framer, [b"one\r\ntwo\r\n\r\nmore\n or\r less\r\n"], seed=3)
@@ -127,18 +123,15 @@ def test_fuzzing_stops_when_the_time_is_over() -> None:
     assert str(FuzzReport("Lines()")) == "Lines(): 0 streams (0 per second): nothing"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "error", "told"),
-    [
-        ({"seeds": []}, ValueError, "seeds is empty; there must be a stream to start from"),
-        ({"seeds": b"ab"}, TypeError, "seeds: 97 is not bytes"),
-        ({"seeds": ["ab"]}, TypeError, "seeds: 'ab' is not bytes"),
-        ({"iterations": 0}, ValueError, "iterations is 0; it must be a whole number, 1 or more"),
-        ({"iterations": 1.5}, ValueError, "iterations is 1.5; it must be a whole number"),
-        ({"seconds": -1}, ValueError, "seconds is -1; it must be a number of seconds, 0 or more"),
-        ({"seconds": float("nan")}, ValueError, "seconds is nan; it must be a number of seconds"),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "error", "told"), [
+    ({"seeds": []}, ValueError, "seeds is empty; there must be a stream to start from"),
+    ({"seeds": b"ab"}, TypeError, "seeds: 97 is not bytes"),
+    ({"seeds": ["ab"]}, TypeError, "seeds: 'ab' is not bytes"),
+    ({"iterations": 0}, ValueError, "iterations is 0; it must be a whole number, 1 or more"),
+    ({"iterations": 1.5}, ValueError, "iterations is 1.5; it must be a whole number"),
+    ({"seconds": -1}, ValueError, "seconds is -1; it must be a number of seconds, 0 or more"),
+    ({"seconds": float("nan")}, ValueError, "seconds is nan; it must be a number of seconds"),
+])  # fmt: skip
 def test_fuzzing_with_nothing_to_try_is_refused(arguments: Any, error: type[Exception], told: str) -> None:
     with pytest.raises(error, match=told):
         fuzz_framer(faulty.Lines(), **{"seeds": [b"one\r\n"], **arguments})

@@ -183,23 +183,15 @@ def test_a_frame_too_large_for_good_ends_the_transcript(by: str) -> None:
 ONE = transcript(LINE, [b"a\n"])
 
 
-@pytest.mark.parametrize(
-    ("expected", "other", "one"),
-    [
-        ("event 1: frame 'b' at offset 2", transcript(LINE, [b"b\n"]), "event 1: frame 'a' at offset 2"),
-        (
-            "event 1: frame 'a' at offset 3",
-            ONE._replace(events=[Event("frame", "a", 3)]),
-            "event 1: frame 'a' at offset 2",
-        ),
-        ("event 1: a clean end", transcript(LINE, []), "event 1: frame 'a' at offset 2"),
-        ("event 2: frame 'b' at offset 4", transcript(LINE, [b"a\nb\n"]), "event 2: a clean end"),
-        ("event 2: nothing more", ONE._replace(events=ONE.events[:1]), "event 2: a clean end"),
-        ("left over: b'b'", ONE._replace(leftover=b"b"), "left over: b''"),
-        ("skipped [(0, 3, 5)]", ONE._replace(discards=[(0, 3, 5)]), "skipped []"),
-    ],
-    ids=range(7),
-)
+@pytest.mark.parametrize(("expected", "other", "one"), [
+    ("event 1: frame 'b' at offset 2", transcript(LINE, [b"b\n"]), "event 1: frame 'a' at offset 2"),
+    ("event 1: frame 'a' at offset 3", ONE._replace(events=[Event("frame", "a", 3)]), "event 1: frame 'a' at offset 2"),
+    ("event 1: a clean end", transcript(LINE, []), "event 1: frame 'a' at offset 2"),
+    ("event 2: frame 'b' at offset 4", transcript(LINE, [b"a\nb\n"]), "event 2: a clean end"),
+    ("event 2: nothing more", ONE._replace(events=ONE.events[:1]), "event 2: a clean end"),
+    ("left over: b'b'", ONE._replace(leftover=b"b"), "left over: b''"),
+    ("skipped [(0, 3, 5)]", ONE._replace(discards=[(0, 3, 5)]), "skipped []"),
+], ids=range(7))  # fmt: skip
 def test_the_first_difference_is_told(expected: str, other: Transcript, one: str) -> None:
     hold_alike(other, other, "", [])
     with pytest.raises(ConformanceError, match="they differ") as caught:
@@ -238,17 +230,13 @@ def test_a_framer_stands_beside_length_prefix_and_line_on_frames_of_the_same_siz
     assert min(own) > 0
 
 
-@pytest.mark.parametrize(
-    ("framer", "stream", "error", "told"),
-    [
-        (Delimiter(b"\n"), b"", ValueError, "it cannot be repeated"),
-        (UntilClose(), b"abc", ValueError, "it cannot be repeated"),
-        (TakesTwo(2), b"ab", ValueError, "it cannot be repeated"),
-        (Msgpack(), b"\xc1", FramingError, "0xc1"),
-        (Delimiter(b"\n"), b"a\nb", IncompleteFrame, "1 byte"),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize(("framer", "stream", "error", "told"), [
+    (Delimiter(b"\n"), b"", ValueError, "it cannot be repeated"),
+    (UntilClose(), b"abc", ValueError, "it cannot be repeated"),
+    (TakesTwo(2), b"ab", ValueError, "it cannot be repeated"),
+    (Msgpack(), b"\xc1", FramingError, "0xc1"),
+    (Delimiter(b"\n"), b"a\nb", IncompleteFrame, "1 byte"),
+], ids=str)  # fmt: skip
 def test_a_stream_must_have_frames_bear_repetition_and_be_readable(
     framer: ReadCondition[Any], stream: bytes, error: Any, told: str
 ) -> None:

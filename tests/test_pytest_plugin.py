@@ -100,16 +100,13 @@ def test_material_is_found_beside_the_framer_names_are_looked_up_and_own_tests_s
     result.stdout.fnmatch_lines_random([f"*Test{name} PASSED*" for name in names])
 
 
-@pytest.mark.parametrize(
-    ("line", "complaint"),
-    [
-        ("pass", "TestNothing.framer: None is not a read condition"),
-        ("framer = Lines", "TestNothing.framer: the class Lines is not a read condition; make one*"),
-        ("framer = 'no-such'", "TestNothing.framer: no framer named 'no-such'*"),
-        ("framer, examples = Lines(), b'a'", "TestNothing: examples: 97 is not bytes with the list*"),
-        ("framer = Lines()", "TestNothing: --framestream-fuzz is -1.0; it must be a number of seconds, 0 or more"),
-    ],
-)
+@pytest.mark.parametrize(("line", "complaint"), [
+    ("pass", "TestNothing.framer: None is not a read condition"),
+    ("framer = Lines", "TestNothing.framer: the class Lines is not a read condition; make one*"),
+    ("framer = 'no-such'", "TestNothing.framer: no framer named 'no-such'*"),
+    ("framer, examples = Lines(), b'a'", "TestNothing: examples: 97 is not bytes with the list*"),
+    ("framer = Lines()", "TestNothing: --framestream-fuzz is -1.0; it must be a number of seconds, 0 or more"),
+])  # fmt: skip
 def test_a_class_without_a_framer_or_with_odd_material_or_time_says_so(run: Run, line: str, complaint: str) -> None:
     result = run(f"class TestNothing(FramerTests):\n    {line}\n", "--framestream-fuzz=-1")
     assert result.parseoutcomes() == {"errors": 1}

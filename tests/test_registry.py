@@ -156,23 +156,20 @@ def test_a_name_that_makes_no_framer_is_listed_with_the_reason_which_says_where_
     assert error.position == 9
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("[framers\n", "Expected"),
-        ("tool = 'none'\nframers = 5", ": it has no table [framers]"),
-        ("[framer]\nacme = 'line'", "has no table [framers]; is [framer] meant to be it?"),
-        (
-            "[tool.framestream]\nframer.acme = 'line'",
-            "no table [tool.framestream.framers]; is [tool.framestream.framer] meant to be it?",
-        ),
-        ("[tool.framestream]\nframers = {}\nframer.acme = 'line'", "holds framers and nothing else, not 'framer'"),
-        ("[framers]\nacme = 5", "acme is 5; it must be a spec string"),
-        ("[framers]\n'a/b' = 'line'", "'a/b' is not a name for a framer"),
-        ("[framers]\nacme = 'line:'", "acme: expected a value at the end of 'line:'"),
-        ("[framers]\nline = 'delimiter:x'", "'line' is the name of a built-in framer"),
-    ],
-)
+@pytest.mark.parametrize(("text", "reason"), [
+    ("[framers\n", "Expected"),
+    ("tool = 'none'\nframers = 5", ": it has no table [framers]"),
+    ("[framer]\nacme = 'line'", "has no table [framers]; is [framer] meant to be it?"),
+    (
+        "[tool.framestream]\nframer.acme = 'line'",
+        "no table [tool.framestream.framers]; is [tool.framestream.framer] meant to be it?",
+    ),
+    ("[tool.framestream]\nframers = {}\nframer.acme = 'line'", "holds framers and nothing else, not 'framer'"),
+    ("[framers]\nacme = 5", "acme is 5; it must be a spec string"),
+    ("[framers]\n'a/b' = 'line'", "'a/b' is not a name for a framer"),
+    ("[framers]\nacme = 'line:'", "acme: expected a value at the end of 'line:'"),
+    ("[framers]\nline = 'delimiter:x'", "'line' is the name of a built-in framer"),
+])  # fmt: skip
 def test_a_wrong_entry_is_refused_and_nothing_of_the_file_is_used(text: str, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "framings.toml"
     path.write_text(text + "\n")

@@ -124,27 +124,24 @@ def test_between_parentheses_a_bare_name_after_a_comma_is_the_next_framer() -> N
     assert [(framer.name, len(framer.options)) for framer in tree.framers] == [("a", 3), ("b", 0), ("c", 2), ("d", 0)]
 
 
-@pytest.mark.parametrize(
-    ("text", "reason", "position"),
-    [
-        ("", "expected the name of a framer (ASCII) at the end", 0),
-        ("1a", "expected the name of a framer", 0),
-        ("(a)", "expected the name of a framer", 0),
-        ("a:", "expected a value at the end", 2),
-        ("a:k=", "expected a value", 4),
-        ("a:=b", "expected a value", 2),
-        ("a b", "unexpected 'b'", 2),
-        ("a:x=tcp://y", "unexpected ':'", 7),
-        ('a:"x', "this string is not closed", 2),
-        pytest.param('a:"' + r"\"" * 200_000, "this string is not closed", 2, id="takes long unless cost is linear"),
-        ("a(b", "expected ',' or ')' at the end", 3),
-        ("a(b c)", "expected ',' or ')'", 4),
-        ("a((b c))", "expected ')'", 5),
-        ("a(b,)", "expected the name of a framer", 4),
-        ("a:b=(c)", "expected a value", 4),
-        (r'a:"\d"', r"unknown escape \d (write \\d, or the text in single quotes)", 2),
-    ],
-)
+@pytest.mark.parametrize(("text", "reason", "position"), [
+    ("", "expected the name of a framer (ASCII) at the end", 0),
+    ("1a", "expected the name of a framer", 0),
+    ("(a)", "expected the name of a framer", 0),
+    ("a:", "expected a value at the end", 2),
+    ("a:k=", "expected a value", 4),
+    ("a:=b", "expected a value", 2),
+    ("a b", "unexpected 'b'", 2),
+    ("a:x=tcp://y", "unexpected ':'", 7),
+    ('a:"x', "this string is not closed", 2),
+    pytest.param('a:"' + r"\"" * 200_000, "this string is not closed", 2, id="takes long unless cost is linear"),
+    ("a(b", "expected ',' or ')' at the end", 3),
+    ("a(b c)", "expected ',' or ')'", 4),
+    ("a((b c))", "expected ')'", 5),
+    ("a(b,)", "expected the name of a framer", 4),
+    ("a:b=(c)", "expected a value", 4),
+    (r'a:"\d"', r"unknown escape \d (write \\d, or the text in single quotes)", 2),
+])  # fmt: skip
 def test_a_malformed_string_is_refused_with_the_place(text: str, reason: str, position: int) -> None:
     with pytest.raises(SpecError, match=re.escape(reason)) as caught:
         parse_spec(text)
@@ -215,30 +212,27 @@ def test_a_framer_prints_the_shortest_string_that_makes_it() -> None:
     assert {text: build(text) for text in made} == made
 
 
-@pytest.mark.parametrize(
-    ("spec", "reason", "position"),
-    [
-        ("header:siz=2", "header has no option 'siz'; did you mean 'size'? (options: size, order, width", 7),
-        ("whole:x=1", "whole has no option 'x', it takes none", 6),
-        ("header:size=two", "size: 'two' is not a whole number (write 2, 0x10, 64KiB or 1MB)", 12),
-        ("header:size=none", "size: 'none' is not a whole number", 12),
-        ("header:size=2XB", "size: '2XB' is not a whole number", 12),
-        ("header:order=litle", "order: 'litle' is not big or little; did you mean 'little'?", 13),
-        ("header:width=varnt", "width: 'varnt' is not whole number or varint or any", 13),
-        ("header:pace=fast", "pace: 'fast' is not a number", 12),
-        ("header:reader=len", "reader: this option takes a Python object, which a spec", 14),
-        ("header:1,2", "order: '2' is not big or little", 9),
-        ("header:1,big,3", "header has no option for '3' after size, order", 13),
-        ("header(ends:a)", "header has no option for 'ends'", 7),
-        ("header:size=1,size=2", "size is given twice", 14),
-        ("pair:ends", "pair has no option for 'ends'; a framer stands in parentheses after the name", 5),
-        ("ends", "ends needs marks", 0),
-        ("ends:a,keep=maybe", "keep: 'maybe' is not yes or no", 12),
-        ("pair:head=header", "head: a framer stands in parentheses after the name", 10),
-        ("pair(header, header, header, ends)", "pair has no option for 'ends' after head, body, tail", 29),
-        ("either(ends:a,mxa=1)", "ends has no option 'mxa'; did you mean 'max'?", 14),
-    ],
-)
+@pytest.mark.parametrize(("spec", "reason", "position"), [
+    ("header:siz=2", "header has no option 'siz'; did you mean 'size'? (options: size, order, width", 7),
+    ("whole:x=1", "whole has no option 'x', it takes none", 6),
+    ("header:size=two", "size: 'two' is not a whole number (write 2, 0x10, 64KiB or 1MB)", 12),
+    ("header:size=none", "size: 'none' is not a whole number", 12),
+    ("header:size=2XB", "size: '2XB' is not a whole number", 12),
+    ("header:order=litle", "order: 'litle' is not big or little; did you mean 'little'?", 13),
+    ("header:width=varnt", "width: 'varnt' is not whole number or varint or any", 13),
+    ("header:pace=fast", "pace: 'fast' is not a number", 12),
+    ("header:reader=len", "reader: this option takes a Python object, which a spec", 14),
+    ("header:1,2", "order: '2' is not big or little", 9),
+    ("header:1,big,3", "header has no option for '3' after size, order", 13),
+    ("header(ends:a)", "header has no option for 'ends'", 7),
+    ("header:size=1,size=2", "size is given twice", 14),
+    ("pair:ends", "pair has no option for 'ends'; a framer stands in parentheses after the name", 5),
+    ("ends", "ends needs marks", 0),
+    ("ends:a,keep=maybe", "keep: 'maybe' is not yes or no", 12),
+    ("pair:head=header", "head: a framer stands in parentheses after the name", 10),
+    ("pair(header, header, header, ends)", "pair has no option for 'ends' after head, body, tail", 29),
+    ("either(ends:a,mxa=1)", "ends has no option 'mxa'; did you mean 'max'?", 14),
+])  # fmt: skip
 def test_a_wrong_option_is_refused_with_what_is_allowed(spec: str, reason: str, position: int) -> None:
     with pytest.raises(SpecError, match="^" + re.escape(reason)) as caught:
         build(spec)

@@ -199,43 +199,37 @@ def test_a_record_is_streamed_with_the_marks_inside_it() -> None:
     assert decoder.next_part(RecordMarking()) is FRAME_END
 
 
-@pytest.mark.parametrize(
-    ("framer", "frame", "complaint"),
-    [
-        (ErlangPacket(1), bytes(256), "256"),
-        (ErlangPacket(1, max_size=3), b"long", "payload of 4 bytes exceeds the limit 3"),
-        (Tpkt(), b"ab", "TPKT of 6 bytes, it must be from 7 to 65535"),
-        (Tpkt(), bytes(65532), "TPKT of 65536 bytes"),
-        (Tpkt(max_size=3), b"long", "exceeds the limit 3"),
-        (Ber(), b"", "frame of 0 bytes is shorter than its header"),
-        (Ber(), b"\4\2a", "frame of 3 bytes, but its header says 4"),
-        (Ber(), b"\4\1ab", "frame of 4 bytes, but its header says 3"),
-        (Ber(), b"0\x80\0\0", "indefinite"),
-        (Giop(), b"GIOP", "frame of 4 bytes is shorter than its header"),
-        (Giop(max_size=3), b"GIOP", "exceeds the limit 3"),
-        (FastCgi(), Record(256), "type 256"),
-        (FastCgi(), Record(1, 65536), "request 65536"),
-        (FastCgi(), Record(1, 1, bytes(65536)), "65536 bytes"),
-        (FastCgi(max_size=3), Record(1, 1, b"long"), "exceeds the limit 3"),
-        (RecordMarking(max_size=3), b"long", "record of 4 bytes with its marks exceeds the limit 3"),
-        (RecordMarking(1, max_size=4), b"ab", "record of 6 bytes with its marks exceeds the limit 4"),
-    ],
-)
+@pytest.mark.parametrize(("framer", "frame", "complaint"), [
+    (ErlangPacket(1), bytes(256), "256"),
+    (ErlangPacket(1, max_size=3), b"long", "payload of 4 bytes exceeds the limit 3"),
+    (Tpkt(), b"ab", "TPKT of 6 bytes, it must be from 7 to 65535"),
+    (Tpkt(), bytes(65532), "TPKT of 65536 bytes"),
+    (Tpkt(max_size=3), b"long", "exceeds the limit 3"),
+    (Ber(), b"", "frame of 0 bytes is shorter than its header"),
+    (Ber(), b"\4\2a", "frame of 3 bytes, but its header says 4"),
+    (Ber(), b"\4\1ab", "frame of 4 bytes, but its header says 3"),
+    (Ber(), b"0\x80\0\0", "indefinite"),
+    (Giop(), b"GIOP", "frame of 4 bytes is shorter than its header"),
+    (Giop(max_size=3), b"GIOP", "exceeds the limit 3"),
+    (FastCgi(), Record(256), "type 256"),
+    (FastCgi(), Record(1, 65536), "request 65536"),
+    (FastCgi(), Record(1, 1, bytes(65536)), "65536 bytes"),
+    (FastCgi(max_size=3), Record(1, 1, b"long"), "exceeds the limit 3"),
+    (RecordMarking(max_size=3), b"long", "record of 4 bytes with its marks exceeds the limit 3"),
+    (RecordMarking(1, max_size=4), b"ab", "record of 6 bytes with its marks exceeds the limit 4"),
+])  # fmt: skip
 def test_what_cannot_be_written_is_refused(framer: Framer[Any], frame: Any, complaint: str) -> None:
     with pytest.raises(EncodeError, match=complaint):
         framer.encode(frame)
 
 
-@pytest.mark.parametrize(
-    ("kind", "option", "value"),
-    [
-        (ErlangPacket, "size", 3),
-        (FastCgi, "align", 0),
-        (FastCgi, "align", 257),
-        (RecordMarking, "fragment", 0),
-        (RecordMarking, "fragment", 1 << 31),
-    ],
-)
+@pytest.mark.parametrize(("kind", "option", "value"), [
+    (ErlangPacket, "size", 3),
+    (FastCgi, "align", 0),
+    (FastCgi, "align", 257),
+    (RecordMarking, "fragment", 0),
+    (RecordMarking, "fragment", 1 << 31),
+])  # fmt: skip
 def test_options_are_checked(kind: type[Any], option: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"{option} is {value}; it must be"):
         kind(**{option: value})

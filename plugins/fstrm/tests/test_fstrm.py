@@ -64,19 +64,16 @@ def test_a_bad_control_frame_leaves_the_stream_in_step() -> None:
     assert [(error.reason, error.offset) for error in bad] == [("control frame of unknown type 9", 5)]
 
 
-@pytest.mark.parametrize(
-    ("frame", "complaint"),
-    [
-        (b"", "data frame of 0 bytes, it must be from 1 to 4294967295"),
-        (bytes(65), "frame of 65 bytes exceeds the limit 64"),
-        (Control(READY, (b"x" * 257,)), "content type of 257 bytes, limit 256"),
-        (Control(READY, (b"x" * 256,) * 2), "control frame of 532 bytes, limit 512"),
-        (Control(READY, (b"x" * 64,)), "frame of 76 bytes exceeds the limit 64"),
-        (Control(START, (b"a", b"b")), "START with 2 content types, limit 1"),
-        (Control(STOP, (b"a",)), "STOP with 1 content types, limit 0"),
-        (Control(7), "7 is not a valid ControlType"),  # type: ignore[arg-type]  # on purpose
-    ],
-)
+@pytest.mark.parametrize(("frame", "complaint"), [
+    (b"", "data frame of 0 bytes, it must be from 1 to 4294967295"),
+    (bytes(65), "frame of 65 bytes exceeds the limit 64"),
+    (Control(READY, (b"x" * 257,)), "content type of 257 bytes, limit 256"),
+    (Control(READY, (b"x" * 256,) * 2), "control frame of 532 bytes, limit 512"),
+    (Control(READY, (b"x" * 64,)), "frame of 76 bytes exceeds the limit 64"),
+    (Control(START, (b"a", b"b")), "START with 2 content types, limit 1"),
+    (Control(STOP, (b"a",)), "STOP with 1 content types, limit 0"),
+    (Control(7), "7 is not a valid ControlType"),  # type: ignore[arg-type]  # on purpose
+])  # fmt: skip
 def test_what_cannot_be_written_is_refused(frame: bytes | Control, complaint: str) -> None:
     with pytest.raises(EncodeError, match=complaint):
         Fstrm(max_size=64).encode(frame)
@@ -117,21 +114,18 @@ def test_content_types_need_not_be_named() -> None:
     assert Writing(DNSTAP).add(Control(ACCEPT)) == Control(START, (DNSTAP,))
 
 
-@pytest.mark.parametrize(
-    ("frames", "complaint"),
-    [
-        ([b"data"], "data before START"),
-        ([Control(READY), b"data"], "data between READY and START"),
-        ([Control(READY), Control(READY)], "READY between READY and START"),
-        ([Control(STOP)], "STOP before START"),
-        ([Control(ACCEPT)], "ACCEPT before START"),
-        ([Control(START), Control(START)], "START after START"),
-        ([Control(START), Control(STOP), b"data"], "data after STOP"),
-        ([Control(START), Control(STOP), Control(STOP)], "STOP after STOP"),
-        ([Control(READY, (b"other",))], "content types .*other.*, not b'protobuf:dnstap.Dnstap'"),
-        ([Control(READY, (b"other", DNSTAP)), Control(START, (b"other",))], "content types"),
-    ],
-)
+@pytest.mark.parametrize(("frames", "complaint"), [
+    ([b"data"], "data before START"),
+    ([Control(READY), b"data"], "data between READY and START"),
+    ([Control(READY), Control(READY)], "READY between READY and START"),
+    ([Control(STOP)], "STOP before START"),
+    ([Control(ACCEPT)], "ACCEPT before START"),
+    ([Control(START), Control(START)], "START after START"),
+    ([Control(START), Control(STOP), b"data"], "data after STOP"),
+    ([Control(START), Control(STOP), Control(STOP)], "STOP after STOP"),
+    ([Control(READY, (b"other",))], "content types .*other.*, not b'protobuf:dnstap.Dnstap'"),
+    ([Control(READY, (b"other", DNSTAP)), Control(START, (b"other",))], "content types"),
+])  # fmt: skip
 def test_a_reader_refuses_what_cannot_stand_there(frames: list[bytes | Control], complaint: str) -> None:
     reading = Reading(DNSTAP)
     for frame in frames[:-1]:
@@ -140,16 +134,13 @@ def test_a_reader_refuses_what_cannot_stand_there(frames: list[bytes | Control],
         reading.add(frames[-1])
 
 
-@pytest.mark.parametrize(
-    ("frames", "complaint"),
-    [
-        ([b"data"], "data between READY and START"),
-        ([Control(FINISH)], "FINISH between READY and START"),
-        ([Control(ACCEPT), Control(ACCEPT)], "ACCEPT after START"),
-        ([Control(ACCEPT), Control(FINISH), Control(FINISH)], "FINISH after FINISH"),
-        ([Control(ACCEPT, (b"other",))], "content types .*other.*, not"),
-    ],
-)
+@pytest.mark.parametrize(("frames", "complaint"), [
+    ([b"data"], "data between READY and START"),
+    ([Control(FINISH)], "FINISH between READY and START"),
+    ([Control(ACCEPT), Control(ACCEPT)], "ACCEPT after START"),
+    ([Control(ACCEPT), Control(FINISH), Control(FINISH)], "FINISH after FINISH"),
+    ([Control(ACCEPT, (b"other",))], "content types .*other.*, not"),
+])  # fmt: skip
 def test_a_writer_refuses_what_cannot_stand_there(frames: list[bytes | Control], complaint: str) -> None:
     writing = Writing(DNSTAP)
     for frame in frames[:-1]:

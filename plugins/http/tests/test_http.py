@@ -261,26 +261,23 @@ def test_fields_are_found_in_whatever_case() -> None:
     assert ResponseHead(200, fields=((b"b", b"2"),)).values(b"B") == [b"2"]
 
 
-@pytest.mark.parametrize(
-    ("head", "method", "body"),
-    [
-        (RequestHead(b"GET", b"/", HOST), b"GET", None),
-        (RequestHead(b"POST", b"/", (*HOST, (b"Content-Length", b"0"))), b"GET", None),
-        (RequestHead(b"POST", b"/", (*HOST, (b"Content-Length", b"7"))), b"GET", Exactly(7)),
-        (RequestHead(b"POST", b"/", (*HOST, (b"Transfer-Encoding", b"chunked"))), b"GET", HttpChunk()),
-        (ResponseHead(200, fields=((b"Content-Length", b"7"),)), b"GET", Exactly(7)),
-        (ResponseHead(200, fields=((b"Content-Length", b"0"),)), b"GET", None),
-        (ResponseHead(200, fields=((b"Content-Length", b"7"),)), b"HEAD", None),
-        (ResponseHead(304, fields=((b"Content-Length", b"7"),)), b"GET", None),
-        (ResponseHead(204), b"GET", None),
-        (ResponseHead(100), b"GET", None),
-        (ResponseHead(200), b"CONNECT", None),
-        (ResponseHead(404), b"CONNECT", UntilClose()),
-        (ResponseHead(200), b"GET", UntilClose()),
-        (ResponseHead(200, fields=((b"Transfer-Encoding", b"gzip"),)), b"GET", UntilClose()),
-        (ResponseHead(200, fields=((b"Transfer-Encoding", b"gzip, chunked"),)), b"GET", HttpChunk()),
-    ],
-)
+@pytest.mark.parametrize(("head", "method", "body"), [
+    (RequestHead(b"GET", b"/", HOST), b"GET", None),
+    (RequestHead(b"POST", b"/", (*HOST, (b"Content-Length", b"0"))), b"GET", None),
+    (RequestHead(b"POST", b"/", (*HOST, (b"Content-Length", b"7"))), b"GET", Exactly(7)),
+    (RequestHead(b"POST", b"/", (*HOST, (b"Transfer-Encoding", b"chunked"))), b"GET", HttpChunk()),
+    (ResponseHead(200, fields=((b"Content-Length", b"7"),)), b"GET", Exactly(7)),
+    (ResponseHead(200, fields=((b"Content-Length", b"0"),)), b"GET", None),
+    (ResponseHead(200, fields=((b"Content-Length", b"7"),)), b"HEAD", None),
+    (ResponseHead(304, fields=((b"Content-Length", b"7"),)), b"GET", None),
+    (ResponseHead(204), b"GET", None),
+    (ResponseHead(100), b"GET", None),
+    (ResponseHead(200), b"CONNECT", None),
+    (ResponseHead(404), b"CONNECT", UntilClose()),
+    (ResponseHead(200), b"GET", UntilClose()),
+    (ResponseHead(200, fields=((b"Transfer-Encoding", b"gzip"),)), b"GET", UntilClose()),
+    (ResponseHead(200, fields=((b"Transfer-Encoding", b"gzip, chunked"),)), b"GET", HttpChunk()),
+])  # fmt: skip
 def test_the_head_tells_how_to_read_the_body(head: Any, method: bytes, body: Any) -> None:
     assert body_of(head, method=method) == body
 
@@ -310,27 +307,24 @@ def test_a_connection_of_heads_and_bodies() -> None:
     assert bodies == [b"hello", Chunked(b"hello", ((b"X", b"y"),)), None]
 
 
-@pytest.mark.parametrize(
-    ("framer", "head"),
-    [
-        (HttpRequest(), RequestHead(b"GET", b"/", (*HOST, (b"X", b"y\r\nZ: injected")))),
-        (HttpRequest(), RequestHead(b"GET", b"/", (*HOST, (b"X", b" y")))),
-        (HttpRequest(), RequestHead(b"GET", b"/", (*HOST, (b"X: y\r\nZ", b"a")))),
-        (HttpRequest(), RequestHead(b"GET", b"/", (*HOST, (b"X", b"y\r\n\r\nGET / HTTP/1.1")))),
-        (HttpRequest(), RequestHead(b"GET", b"/ HTTP/1.1\r\nX: y\r\n", HOST)),
-        (HttpRequest(), RequestHead(b"GET", b"/ HTTP/1.1\r\nX: y\r\nZ: ", HOST)),
-        (HttpRequest(), RequestHead(b"GET", b"/a b", HOST)),
-        (HttpRequest(), RequestHead(b"GET", b"/", ())),
-        (HttpRequest(), RequestHead(b"GET", b"/", HOST, 10)),
-        (HttpRequest(), RequestHead("GET", b"/", HOST)),  # type: ignore[arg-type]  # on purpose
-        (HttpRequest(bare_lf=True), RequestHead(b"GET", b"/", (*HOST, (b"X", b"y\nZ: a")))),
-        (HttpRequest(max_size=10), RequestHead(b"GET", b"/", HOST)),
-        (HttpResponse(), ResponseHead(200, b"OK\r\nX: y")),
-        (HttpResponse(), ResponseHead(99)),
-        (HttpResponse(), ResponseHead(200, b"OK", ((b"Content-Length", b"x"),))),
-        (HttpResponse(), ResponseHead(200, b"OK", ((b"X", b"y"), (b"", b"z")))),
-    ],
-)
+@pytest.mark.parametrize(("framer", "head"), [
+    (HttpRequest(), RequestHead(b"GET", b"/", (*HOST, (b"X", b"y\r\nZ: injected")))),
+    (HttpRequest(), RequestHead(b"GET", b"/", (*HOST, (b"X", b" y")))),
+    (HttpRequest(), RequestHead(b"GET", b"/", (*HOST, (b"X: y\r\nZ", b"a")))),
+    (HttpRequest(), RequestHead(b"GET", b"/", (*HOST, (b"X", b"y\r\n\r\nGET / HTTP/1.1")))),
+    (HttpRequest(), RequestHead(b"GET", b"/ HTTP/1.1\r\nX: y\r\n", HOST)),
+    (HttpRequest(), RequestHead(b"GET", b"/ HTTP/1.1\r\nX: y\r\nZ: ", HOST)),
+    (HttpRequest(), RequestHead(b"GET", b"/a b", HOST)),
+    (HttpRequest(), RequestHead(b"GET", b"/", ())),
+    (HttpRequest(), RequestHead(b"GET", b"/", HOST, 10)),
+    (HttpRequest(), RequestHead("GET", b"/", HOST)),  # type: ignore[arg-type]  # on purpose
+    (HttpRequest(bare_lf=True), RequestHead(b"GET", b"/", (*HOST, (b"X", b"y\nZ: a")))),
+    (HttpRequest(max_size=10), RequestHead(b"GET", b"/", HOST)),
+    (HttpResponse(), ResponseHead(200, b"OK\r\nX: y")),
+    (HttpResponse(), ResponseHead(99)),
+    (HttpResponse(), ResponseHead(200, b"OK", ((b"Content-Length", b"x"),))),
+    (HttpResponse(), ResponseHead(200, b"OK", ((b"X", b"y"), (b"", b"z")))),
+])  # fmt: skip
 def test_what_would_be_read_otherwise_is_not_written(framer: Framer[Any], head: Any) -> None:
     with pytest.raises(EncodeError, match=r"cannot be written|would be read as something else|exceeds the limit"):
         framer.encode(head)

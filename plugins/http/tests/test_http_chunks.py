@@ -186,21 +186,18 @@ def test_a_truncated_body_is_no_body() -> None:
         list(iter_frames(b"5\r\nhello\r\n0\r\n\r\n", HttpChunked(max_size=12), on_oversize="truncate"))
 
 
-@pytest.mark.parametrize(
-    ("framer", "frame", "complaint"),
-    [
-        (HttpChunk(), Chunk(b"a", b"x"), "are not chunk extensions"),
-        (HttpChunk(), Chunk(b"a", b";x\r\n"), "are not chunk extensions"),
-        (HttpChunk(), Chunk(b"a", b";" + b"x" * 4096), "of at most 4096 bytes"),
-        (HttpChunk(), Chunk(b"a", trailers=((b"X", b"y"),)), "after a chunk that is not the last"),
-        (HttpChunk(), Chunk(b"", trailers=((b"X y", b"z"),)), "trailers cannot be written: .* is not a field"),
-        (HttpChunk(), Chunk(b"", trailers=((b"X", b"y\r\nZ: a"),)), "trailers would be read as something else"),
-        (HttpChunk(), Chunk(b"", trailers=((b"X", b"y\r\n\r\n"),)), "trailers would be read as something else"),
-        (HttpChunk(max_size=3), Chunk(b"long"), "chunk of 4 bytes exceeds the limit 3"),
-        (HttpChunked(), Chunked(b"a", ((b"X y", b"z"),)), "trailers cannot be written"),
-        (HttpChunked(max_size=10), Chunked(b"a"), "body of 11 bytes exceeds the limit 10"),
-    ],
-)
+@pytest.mark.parametrize(("framer", "frame", "complaint"), [
+    (HttpChunk(), Chunk(b"a", b"x"), "are not chunk extensions"),
+    (HttpChunk(), Chunk(b"a", b";x\r\n"), "are not chunk extensions"),
+    (HttpChunk(), Chunk(b"a", b";" + b"x" * 4096), "of at most 4096 bytes"),
+    (HttpChunk(), Chunk(b"a", trailers=((b"X", b"y"),)), "after a chunk that is not the last"),
+    (HttpChunk(), Chunk(b"", trailers=((b"X y", b"z"),)), "trailers cannot be written: .* is not a field"),
+    (HttpChunk(), Chunk(b"", trailers=((b"X", b"y\r\nZ: a"),)), "trailers would be read as something else"),
+    (HttpChunk(), Chunk(b"", trailers=((b"X", b"y\r\n\r\n"),)), "trailers would be read as something else"),
+    (HttpChunk(max_size=3), Chunk(b"long"), "chunk of 4 bytes exceeds the limit 3"),
+    (HttpChunked(), Chunked(b"a", ((b"X y", b"z"),)), "trailers cannot be written"),
+    (HttpChunked(max_size=10), Chunked(b"a"), "body of 11 bytes exceeds the limit 10"),
+])  # fmt: skip
 def test_what_cannot_be_written_is_refused(framer: Framer[Any], frame: Any, complaint: str) -> None:
     with pytest.raises(EncodeError, match=complaint):
         framer.encode(frame)

@@ -284,16 +284,13 @@ def test_what_is_nested_too_deep_is_not_written() -> None:
         JsonLines().encode(value)
 
 
-@pytest.mark.parametrize(
-    ("text", "depth"),
-    [
-        (b"[" * 30 + b"]" * 30, 30),
-        (b'{"a":' * 30 + b"1" + b"}" * 30, 30),
-        (b"[" + b",".join([b"[[]]"] * 99) + b"]", 3),
-        (b'["' + b"[" * 30 + b'\\"{", {"]]]": "}"}]', 2),
-        (b'"' + b"[{" * 30 + b'"', 0),
-    ],
-)
+@pytest.mark.parametrize(("text", "depth"), [
+    (b"[" * 30 + b"]" * 30, 30),
+    (b'{"a":' * 30 + b"1" + b"}" * 30, 30),
+    (b"[" + b",".join([b"[[]]"] * 99) + b"]", 3),
+    (b'["' + b"[" * 30 + b'\\"{", {"]]]": "}"}]', 2),
+    (b'"' + b"[{" * 30 + b'"', 0),
+])  # fmt: skip
 def test_a_text_may_be_as_deep_as_the_limit_says_and_no_deeper(text: bytes, depth: int) -> None:
     wire = b"\x1e" + text + b"\n"
     if depth:

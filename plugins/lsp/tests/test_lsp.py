@@ -84,17 +84,14 @@ def test_conformance_with_a_short_header() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        lambda size: message(b"1", b"X: y\r\n" * (size // 6)),
-        lambda size: message(b"1", b"X:%b y \r\n" % (b" " * size)),
-        lambda size: message(b"1", b"X" * (size + 1) + b": y\r\n"),
-        lambda size: message(b"1").replace(b": ", b":" + b" \t" * (size // 2)),
-        lambda size: message(b"1").replace(b"1\r", b"1" + b" " * size + b"\r"),
-        lambda size: message(b"1", b"Content-Type: x;%b charset=utf-8\r\n" % (b" " * size)),
-    ],
-)
+@pytest.mark.parametrize("header", [
+    lambda size: message(b"1", b"X: y\r\n" * (size // 6)),
+    lambda size: message(b"1", b"X:%b y \r\n" % (b" " * size)),
+    lambda size: message(b"1", b"X" * (size + 1) + b": y\r\n"),
+    lambda size: message(b"1").replace(b": ", b":" + b" \t" * (size // 2)),
+    lambda size: message(b"1").replace(b"1\r", b"1" + b" " * size + b"\r"),
+    lambda size: message(b"1", b"Content-Type: x;%b charset=utf-8\r\n" % (b" " * size)),
+])  # fmt: skip
 def test_no_byte_of_a_header_that_drips_in_is_looked_at_twice(header: Any) -> None:
     check_framer(Lsp(), examples={header(0): [1]}, slow_frame=header)
 

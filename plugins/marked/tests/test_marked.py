@@ -110,15 +110,11 @@ def test_a_receiver_may_send_both_on_one_line(order: Any) -> None:
     assert [type(frame) for frame in frames] == [Sentence, UbxMessage, UbxMessage, Sentence, UbxMessage]
 
 
-@pytest.mark.parametrize(
-    ("framer", "pieces"),
-    [
-        (Ubx(), [POLL, LONG, POLL, Ubx().encode(UbxMessage(1, 1, b"\xb5\x62\1\2\3\0")), LONG]),
-        (Nmea(), [GLL, AIS, b"\r\n" + GLL, b"$,\n", b"\n\n\n" + AIS]),
-        (Fix(), [BEAT, RAW, BEAT, Fix().encode(FixMessage("FIX.4.2", ((58, b"8=FIX.4.2"),))), BEAT]),
-    ],
-    ids=lambda value: value.name if hasattr(value, "name") else "",
-)
+@pytest.mark.parametrize(("framer", "pieces"), [
+    (Ubx(), [POLL, LONG, POLL, Ubx().encode(UbxMessage(1, 1, b"\xb5\x62\1\2\3\0")), LONG]),
+    (Nmea(), [GLL, AIS, b"\r\n" + GLL, b"$,\n", b"\n\n\n" + AIS]),
+    (Fix(), [BEAT, RAW, BEAT, Fix().encode(FixMessage("FIX.4.2", ((58, b"8=FIX.4.2"),))), BEAT]),
+], ids=lambda value: value.name if hasattr(value, "name") else "")  # fmt: skip
 def test_in_a_sound_log_the_next_message_is_found_from_every_place(framer: Any, pieces: list[bytes]) -> None:
     wire = b"".join(pieces)
     blank = [len(piece) - len(piece.lstrip(b"\r\n")) for piece in pieces]
@@ -157,15 +153,12 @@ def test_data_of_fix_may_hold_separators() -> None:
     assert (message.get(96), message.get(98), message.get(1)) == (b"\1\0=\0012", b"0", b"")
 
 
-@pytest.mark.parametrize(
-    ("body", "complaint"),
-    [
-        (b"35\1", "b'35\\x01' is not a field"),
-        (b"035=0\1", "is not a field"),
-        (b"35=0", "field 35 has no end"),
-        (b"95=9\x0196=short\1", "field 96 has no end"),
-    ],
-)
+@pytest.mark.parametrize(("body", "complaint"), [
+    (b"35\1", "b'35\\x01' is not a field"),
+    (b"035=0\1", "is not a field"),
+    (b"35=0", "field 35 has no end"),
+    (b"95=9\x0196=short\1", "field 96 has no end"),
+])  # fmt: skip
 def test_fields_that_are_none_cost_their_message(body: bytes, complaint: str) -> None:
     head = b"8=FIX.4.4\x019=%d\1%b" % (len(body), body)
     bad: list[PayloadError] = []
@@ -174,23 +167,20 @@ def test_fields_that_are_none_cost_their_message(body: bytes, complaint: str) ->
     assert complaint in str(bad[0])
 
 
-@pytest.mark.parametrize(
-    ("framer", "frame", "complaint"),
-    [
-        (Ubx(), UbxMessage(256, 0), "no UBX message"),
-        (Ubx(), UbxMessage(1, 1, bytes(65536)), "no UBX message"),
-        (Ubx(), UbxMessage(1, 1, "text"), "must be bytes"),  # type: ignore[arg-type]  # that is the point
-        (Ubx(max_size=9), UbxMessage(1, 1, bytes(4)), "exceeds the limit 9"),
-        (Nmea(), Sentence("GPGLL", ("a,b",)), "read back differently"),
-        (Nmea(), Sentence("GPGLL", ("a*b",)), "is not a sentence"),
-        (Nmea(), Sentence("GPGLL", ("\u00fc",)), "codec can't encode"),
-        (Nmea(max_size=9), Sentence("GPGLL", ()), "sentence of 11 bytes exceeds the limit 9"),
-        (Fix(), FixMessage("FIX.4.4", ((58, b"a\x01b"),)), "is not a field"),
-        (Fix(), FixMessage("FIX.4.4", ((58, b"a\x0199=b"),)), "read back differently"),
-        (Fix(), FixMessage("other", ()), "message was truncated"),
-        (Fix(max_size=9), FixMessage("FIX.4.4", ()), "exceeds the limit 9"),
-    ],
-)
+@pytest.mark.parametrize(("framer", "frame", "complaint"), [
+    (Ubx(), UbxMessage(256, 0), "no UBX message"),
+    (Ubx(), UbxMessage(1, 1, bytes(65536)), "no UBX message"),
+    (Ubx(), UbxMessage(1, 1, "text"), "must be bytes"),  # type: ignore[arg-type]  # that is the point
+    (Ubx(max_size=9), UbxMessage(1, 1, bytes(4)), "exceeds the limit 9"),
+    (Nmea(), Sentence("GPGLL", ("a,b",)), "read back differently"),
+    (Nmea(), Sentence("GPGLL", ("a*b",)), "is not a sentence"),
+    (Nmea(), Sentence("GPGLL", ("\u00fc",)), "codec can't encode"),
+    (Nmea(max_size=9), Sentence("GPGLL", ()), "sentence of 11 bytes exceeds the limit 9"),
+    (Fix(), FixMessage("FIX.4.4", ((58, b"a\x01b"),)), "is not a field"),
+    (Fix(), FixMessage("FIX.4.4", ((58, b"a\x0199=b"),)), "read back differently"),
+    (Fix(), FixMessage("other", ()), "message was truncated"),
+    (Fix(max_size=9), FixMessage("FIX.4.4", ()), "exceeds the limit 9"),
+])  # fmt: skip
 def test_what_cannot_be_written_is_refused(framer: Any, frame: Any, complaint: str) -> None:
     with pytest.raises(EncodeError, match=complaint):
         framer.encode(frame)

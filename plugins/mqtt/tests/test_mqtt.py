@@ -107,17 +107,14 @@ def test_a_length_may_be_longer_than_needed_before_version_5() -> None:
 
 
 # Table 2-4 of both specifications: the first and the last length of each size.
-@pytest.mark.parametrize(
-    ("length", "digits"),
-    [
-        (127, b"\x7f"),
-        (128, b"\x80\x01"),
-        (16_383, b"\xff\x7f"),
-        (16_384, b"\x80\x80\x01"),
-        (2_097_151, b"\xff\xff\x7f"),
-        (2_097_152, b"\x80\x80\x80\x01"),
-    ],
-)
+@pytest.mark.parametrize(("length", "digits"), [
+    (127, b"\x7f"),
+    (128, b"\x80\x01"),
+    (16_383, b"\xff\x7f"),
+    (16_384, b"\x80\x80\x01"),
+    (2_097_151, b"\xff\xff\x7f"),
+    (2_097_152, b"\x80\x80\x80\x01"),
+])  # fmt: skip
 def test_lengths_are_written_as_the_specification_lists_them(length: int, digits: bytes) -> None:
     packet = Packet(PacketType.PUBLISH, 0, b"\x00\x01a" + bytes(length - 3))
     wire = b"".join(Mqtt().encode(packet))
@@ -130,17 +127,14 @@ def test_flags_of_a_publish_have_names() -> None:
     assert (packet.dup, packet.qos, packet.retain) == (True, 2, True)
 
 
-@pytest.mark.parametrize(
-    ("packet", "complaint"),
-    [
-        (Packet(PacketType.AUTH), "packet type 15 is forbidden in MQTT 3.1.1"),
-        (Packet(PacketType.PUBLISH, 6, b"\x00\x01a"), "quality of service 3"),
-        (Packet(PacketType.PUBLISH, 16, b"\x00\x01a"), "type 3 and flags 16 do not fit into a byte"),
-        (Packet(16, 0), "type 16 and flags 0 do not fit"),  # type: ignore[arg-type]  # on purpose
-        (Packet(PacketType.PINGREQ, 0, b"x"), "PINGREQ with a body of 1 byte, it must be 0"),
-        (Packet(PacketType.PUBLISH, 0, bytes(33)), "payload of 33 bytes exceeds the limit 32"),
-    ],
-)
+@pytest.mark.parametrize(("packet", "complaint"), [
+    (Packet(PacketType.AUTH), "packet type 15 is forbidden in MQTT 3.1.1"),
+    (Packet(PacketType.PUBLISH, 6, b"\x00\x01a"), "quality of service 3"),
+    (Packet(PacketType.PUBLISH, 16, b"\x00\x01a"), "type 3 and flags 16 do not fit into a byte"),
+    (Packet(16, 0), "type 16 and flags 0 do not fit"),  # type: ignore[arg-type]  # on purpose
+    (Packet(PacketType.PINGREQ, 0, b"x"), "PINGREQ with a body of 1 byte, it must be 0"),
+    (Packet(PacketType.PUBLISH, 0, bytes(33)), "payload of 33 bytes exceeds the limit 32"),
+])  # fmt: skip
 def test_what_cannot_be_written_is_refused(packet: Packet, complaint: str) -> None:
     with pytest.raises(EncodeError, match=complaint):
         Mqtt(4, max_size=32).encode(packet)

@@ -203,16 +203,13 @@ def test_a_blocking_stream_sends_from_one_thread_and_receives_in_another(broker:
 
 
 # Mosquitto overlooks DUP with quality of service 0 in 3.1.1.
-@pytest.mark.parametrize(
-    ("version", "malformed"),
-    [
-        *((version, b"\x00\x00") for version in (4, 5)),
-        *((version, b"\x80\x06\x00\x01\x00\x01a\x00") for version in (4, 5)),
-        *((version, b"6\x05\x00\x01a\x00\x01") for version in (4, 5)),
-        *((version, b"0\xff\xff\xff\xff\x01") for version in (4, 5)),
-        (5, b"8\x03\x00\x01a"),
-    ],
-)
+@pytest.mark.parametrize(("version", "malformed"), [
+    *((version, b"\x00\x00") for version in (4, 5)),
+    *((version, b"\x80\x06\x00\x01\x00\x01a\x00") for version in (4, 5)),
+    *((version, b"6\x05\x00\x01a\x00\x01") for version in (4, 5)),
+    *((version, b"0\xff\xff\xff\xff\x01") for version in (4, 5)),
+    (5, b"8\x03\x00\x01a"),
+])  # fmt: skip
 def test_the_broker_too_closes_on_what_is_malformed(broker: int, version: int, malformed: bytes) -> None:
     with client(broker, version) as bad:
         bad.connect(b"bad")

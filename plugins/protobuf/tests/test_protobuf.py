@@ -81,30 +81,24 @@ def test_a_bad_message_leaves_the_stream_in_step() -> None:
     assert [(error.reason, error.offset) for error in bad] == [("no Text: wire type", 4)]
 
 
-@pytest.mark.parametrize(
-    ("message", "complaint"),
-    [
-        ("hello", "str is no Text"),
-        (Text("\0"), "Text cannot be written: required field"),
-        (Text("hello"), "message of 7 bytes exceeds the limit 6"),
-    ],
-)
+@pytest.mark.parametrize(("message", "complaint"), [
+    ("hello", "str is no Text"),
+    (Text("\0"), "Text cannot be written: required field"),
+    (Text("hello"), "message of 7 bytes exceeds the limit 6"),
+])  # fmt: skip
 def test_what_cannot_be_written_is_refused(message: Any, complaint: str) -> None:
     with pytest.raises(EncodeError, match=complaint):
         Protobuf(Text, max_size=6).encode(message)
 
 
-@pytest.mark.parametrize(
-    ("message", "complaint"),
-    [
-        ("nowhere:Text", "it cannot be imported: No module named 'nowhere'"),
-        ("json:Nothing", "it cannot be imported: module 'json' has no attribute 'Nothing'"),
-        ("json", "it cannot be imported"),
-        (":Text", "it cannot be imported"),
-        ("json:loads", "it must be a message class, with FromString"),
-        (int, "it must be a message class, with FromString"),
-    ],
-)
+@pytest.mark.parametrize(("message", "complaint"), [
+    ("nowhere:Text", "it cannot be imported: No module named 'nowhere'"),
+    ("json:Nothing", "it cannot be imported: module 'json' has no attribute 'Nothing'"),
+    ("json", "it cannot be imported"),
+    (":Text", "it cannot be imported"),
+    ("json:loads", "it must be a message class, with FromString"),
+    (int, "it must be a message class, with FromString"),
+])  # fmt: skip
 def test_the_class_is_looked_up_at_once(message: Any, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         Protobuf(message)

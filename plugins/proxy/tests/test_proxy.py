@@ -174,14 +174,11 @@ def test_every_bit_that_is_flipped_in_a_header_with_a_checksum_is_noticed() -> N
                 list(iter_frames(bytes(spoilt), Proxy()))
 
 
-@pytest.mark.parametrize(
-    ("wire", "guess"),
-    [
-        (b"GET / HTTP/1.1\r\nHost: a\r\n", "an HTTP request"),
-        (b"\x16\x03\x01\0\xf4\1\0\0\xf0\3\3", "a TLS handshake"),
-        (binary(FOUR), "version 2"),
-    ],
-)
+@pytest.mark.parametrize(("wire", "guess"), [
+    (b"GET / HTTP/1.1\r\nHost: a\r\n", "an HTTP request"),
+    (b"\x16\x03\x01\0\xf4\1\0\0\xf0\3\3", "a TLS handshake"),
+    (binary(FOUR), "version 2"),
+])  # fmt: skip
 def test_an_error_says_what_the_bytes_look_like(wire: bytes, guess: str) -> None:
     with pytest.raises(FramingError, match=f"no PROXY header of version 1.*looks like {guess}"):
         list(iter_frames(wire, Proxy(1)))
@@ -237,19 +234,12 @@ def test_an_address_of_the_socket_module_will_do() -> None:
     assert (("::1", 5), "TCP6") == (header.source, header.family)
 
 
-@pytest.mark.parametrize(
-    ("framer", "frame", "reason"),
-    [
-        (Proxy(), b"PROXY UNKNOWN\r\n", "it must be a ProxyHeader"),
-        (Proxy(1), ProxyHeader(), "header of version 2, only 1 is written"),
-        (Proxy(), ProxyHeader(tlvs=((4, bytes(5000)),)), "header of 5019 bytes exceeds the limit 4096"),
-        (
-            Proxy(max_size=None),
-            ProxyHeader(tlvs=((4, bytes(0xFFFF)),)),
-            "addresses and TLVs of 65538 bytes, limit 65535",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("framer", "frame", "reason"), [
+    (Proxy(), b"PROXY UNKNOWN\r\n", "it must be a ProxyHeader"),
+    (Proxy(1), ProxyHeader(), "header of version 2, only 1 is written"),
+    (Proxy(), ProxyHeader(tlvs=((4, bytes(5000)),)), "header of 5019 bytes exceeds the limit 4096"),
+    (Proxy(max_size=None), ProxyHeader(tlvs=((4, bytes(0xFFFF)),)), "addresses and TLVs of 65538 bytes, limit 65535"),
+])  # fmt: skip
 def test_what_cannot_be_written_is_an_encode_error(framer: Proxy, frame: Any, reason: str) -> None:
     with pytest.raises(EncodeError, match=reason):
         framer.encode(frame)

@@ -241,15 +241,12 @@ def states(home: Path) -> list[str]:
 
 
 @needs("haproxy")
-@pytest.mark.parametrize(
-    ("options", "seen"),
-    [
-        ("send-proxy-v2 check inter 50ms", "LOCAL"),
-        ("send-proxy check inter 50ms", "PROXY"),  # from its own address
-        ("send-proxy-v2 check check-send-proxy addr 127.0.0.1 inter 50ms", "LOCAL"),
-        ("send-proxy-v2 check addr 127.0.0.1 inter 50ms", None),  # ends before the server accepts
-    ],
-)
+@pytest.mark.parametrize(("options", "seen"), [
+    ("send-proxy-v2 check inter 50ms", "LOCAL"),
+    ("send-proxy check inter 50ms", "PROXY"),  # from its own address
+    ("send-proxy-v2 check check-send-proxy addr 127.0.0.1 inter 50ms", "LOCAL"),
+    ("send-proxy-v2 check addr 127.0.0.1 inter 50ms", None),  # ends before the server accepts
+])  # fmt: skip
 def test_checks_of_haproxy_are_no_failures(tmp_path: Path, options: str, seen: str | None, caplog: Any) -> None:
     async def test() -> None:
         async with served("auto") as (server, handler, port):
@@ -267,16 +264,13 @@ def test_checks_of_haproxy_are_no_failures(tmp_path: Path, options: str, seen: s
 
 
 @needs("haproxy")
-@pytest.mark.parametrize(
-    "sent",
-    [
-        CLIENT,
-        ProxyHeader(version=1, source=CLIENT.source, destination=CLIENT.destination),
-        ProxyHeader(source=CLIENT.source, destination=CLIENT.destination, tlvs=((2, b"example.org"),), crc32c=True),
-        ProxyHeader(source=("2001:db8::7", 1), destination=("2001:db8::1", 65535)),
-        ProxyHeader(version=1, source=("2001:db8::7", 1), destination=("2001:db8::1", 65535)),
-    ],
-)
+@pytest.mark.parametrize("sent", [
+    CLIENT,
+    ProxyHeader(version=1, source=CLIENT.source, destination=CLIENT.destination),
+    ProxyHeader(source=CLIENT.source, destination=CLIENT.destination, tlvs=((2, b"example.org"),), crc32c=True),
+    ProxyHeader(source=("2001:db8::7", 1), destination=("2001:db8::1", 65535)),
+    ProxyHeader(version=1, source=("2001:db8::7", 1), destination=("2001:db8::1", 65535)),
+])  # fmt: skip
 def test_haproxy_passes_on_what_we_tell_it(tmp_path: Path, sent: ProxyHeader) -> None:
     async def test() -> None:
         async with served("auto") as (_, handler, port):

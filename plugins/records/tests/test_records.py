@@ -95,14 +95,11 @@ def test_a_record_that_is_damaged_costs_no_other() -> None:
     assert [error.offset for error in bad] == [len(HELLO)]
 
 
-@pytest.mark.parametrize(
-    ("name", "wire"),
-    [
-        ("tfrecord", b"".join(TFRecord().encode(bytes(1000)))),
-        ("warc", record(bytes(1000))),
-        ("pcapng", Pcapng().encode(Block(6, bytes(1000)))),
-    ],
-)
+@pytest.mark.parametrize(("name", "wire"), [
+    ("tfrecord", b"".join(TFRecord().encode(bytes(1000)))),
+    ("warc", record(bytes(1000))),
+    ("pcapng", Pcapng().encode(Block(6, bytes(1000)))),
+])  # fmt: skip
 def test_a_record_above_the_limit_is_refused_by_its_header(name: str, wire: bytes) -> None:
     with pytest.raises(FrameTooLarge) as caught:
         list(iter_frames(wire[:80], get_framer(f"{name}:max=100")))
@@ -117,16 +114,12 @@ def test_sections_of_a_capture_may_differ_in_their_byte_order() -> None:
     assert list(iter_frames(wire[len(framer.encode(SECTION)) :], framer)) == blocks[1:]
 
 
-@pytest.mark.parametrize(
-    ("framer", "pieces"),
-    [
-        (TFRecord(), [b"".join(TFRecord().encode(bytes(range(size)))) for size in (0, 1, 100, 8, 0)]),
-        (Warc(), [record(b"x" * size) for size in (3, 0, 50)]),
-        (Pcapng(), [Pcapng().encode(Block(kind, bytes(4 * kind))) for kind in (1, 6, 6, 5, 6)]),
-        (JournalExport(), [b"A=1\nBB\n\3\0\0\0\0\0\0\0\0\n\xff\n\n", b"B=2\n\n", b"_C=3\n\n"]),
-    ],
-    ids=lambda value: value.name if hasattr(value, "name") else "",
-)
+@pytest.mark.parametrize(("framer", "pieces"), [
+    (TFRecord(), [b"".join(TFRecord().encode(bytes(range(size)))) for size in (0, 1, 100, 8, 0)]),
+    (Warc(), [record(b"x" * size) for size in (3, 0, 50)]),
+    (Pcapng(), [Pcapng().encode(Block(kind, bytes(4 * kind))) for kind in (1, 6, 6, 5, 6)]),
+    (JournalExport(), [b"A=1\nBB\n\3\0\0\0\0\0\0\0\0\n\xff\n\n", b"B=2\n\n", b"_C=3\n\n"]),
+], ids=lambda value: value.name if hasattr(value, "name") else "")  # fmt: skip
 def test_in_a_sound_archive_the_next_record_is_found_from_every_place(framer: Any, pieces: list[bytes]) -> None:
     wire = b"".join(pieces)
     starts = [sum(map(len, pieces[:count])) for count in range(len(pieces) + 1)]
@@ -163,26 +156,23 @@ def test_padding_of_a_capture_cannot_be_left_out() -> None:
         Pcapng().encode(Block(6, b"abc"))
 
 
-@pytest.mark.parametrize(
-    ("framer", "frame", "complaint"),
-    [
-        (TFRecord(max_size=8), b"12345", "record of 5 bytes and 4 of checksum exceed the limit 8"),
-        (Pcapng(), Block(0x01000000, b""), "would be read in another byte order than little"),
-        (Pcapng(max_size=12), Block(6, b"abcdefgh"), "block of 20 bytes exceeds the limit 12"),
-        (Pcapng(), Block(1 << 32, b""), "no block"),
-        (Pcapng(), Block(0x0A0D0D0A, b""), "in another byte order"),
-        (Warc(), WarcRecord("1.0", (("Content-Length", "3"),), b"four"), "its Content-Length"),
-        (Warc(), WarcRecord("1.0", (), b""), "header with 0 Content-Length"),
-        (Warc(), WarcRecord("1.0", (("X", " y"), ("Content-Length", "0")), b""), "white space in a header"),
-        (Warc(max_size=3), WarcRecord("1.0", (("Content-Length", "4"),), b"four"), "exceeds the limit 3"),
-        (JournalExport(), {}, "at least one name"),
-        (JournalExport(), {"lower": "x"}, "'lower' is not a name of a field"),
-        (JournalExport(), {"A": ["x"]}, "list of 1 values"),
-        (JournalExport(), {"A": b"x"}, "bytes that are UTF-8"),
-        (JournalExport(), {"A": "\ud800"}, "A: "),
-        (JournalExport(max_size=4), {"A": "123"}, "entry of 7 bytes exceeds the limit 4"),
-    ],
-)
+@pytest.mark.parametrize(("framer", "frame", "complaint"), [
+    (TFRecord(max_size=8), b"12345", "record of 5 bytes and 4 of checksum exceed the limit 8"),
+    (Pcapng(), Block(0x01000000, b""), "would be read in another byte order than little"),
+    (Pcapng(max_size=12), Block(6, b"abcdefgh"), "block of 20 bytes exceeds the limit 12"),
+    (Pcapng(), Block(1 << 32, b""), "no block"),
+    (Pcapng(), Block(0x0A0D0D0A, b""), "in another byte order"),
+    (Warc(), WarcRecord("1.0", (("Content-Length", "3"),), b"four"), "its Content-Length"),
+    (Warc(), WarcRecord("1.0", (), b""), "header with 0 Content-Length"),
+    (Warc(), WarcRecord("1.0", (("X", " y"), ("Content-Length", "0")), b""), "white space in a header"),
+    (Warc(max_size=3), WarcRecord("1.0", (("Content-Length", "4"),), b"four"), "exceeds the limit 3"),
+    (JournalExport(), {}, "at least one name"),
+    (JournalExport(), {"lower": "x"}, "'lower' is not a name of a field"),
+    (JournalExport(), {"A": ["x"]}, "list of 1 values"),
+    (JournalExport(), {"A": b"x"}, "bytes that are UTF-8"),
+    (JournalExport(), {"A": "\ud800"}, "A: "),
+    (JournalExport(max_size=4), {"A": "123"}, "entry of 7 bytes exceeds the limit 4"),
+])  # fmt: skip
 def test_what_cannot_be_written_is_refused(framer: Any, frame: Any, complaint: str) -> None:
     with pytest.raises(EncodeError, match=complaint):
         framer.encode(frame)

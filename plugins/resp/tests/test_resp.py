@@ -183,15 +183,12 @@ def test_text_as_keys_is_not_limited_and_few_numbers_are_no_danger() -> None:
         assert list(iter_frames(Resp().encode(value), Resp())) == [value]
 
 
-@pytest.mark.parametrize(
-    ("wire", "value"),
-    [
-        (b"%3\r\n:1\r\n+a\r\n#t\r\n+b\r\n,1.0\r\n+c\r\n", Pairs([(1, "a"), (True, "b"), (1.0, "c")])),
-        (b"%2\r\n+a\r\n:1\r\n+a\r\n:2\r\n", Pairs([("a", 1), ("a", 2)])),
-        (b"%2\r\n*1\r\n:0\r\n_\r\n*1\r\n#f\r\n_\r\n", Pairs([([0], None), ([False], None)])),
-        (b"%1\r\n%0\r\n:1\r\n", Pairs([({}, 1)])),
-    ],
-)
+@pytest.mark.parametrize(("wire", "value"), [
+    (b"%3\r\n:1\r\n+a\r\n#t\r\n+b\r\n,1.0\r\n+c\r\n", Pairs([(1, "a"), (True, "b"), (1.0, "c")])),
+    (b"%2\r\n+a\r\n:1\r\n+a\r\n:2\r\n", Pairs([("a", 1), ("a", 2)])),
+    (b"%2\r\n*1\r\n:0\r\n_\r\n*1\r\n#f\r\n_\r\n", Pairs([([0], None), ([False], None)])),
+    (b"%1\r\n%0\r\n:1\r\n", Pairs([({}, 1)])),
+])  # fmt: skip
 def test_a_map_that_no_dict_holds_loses_nothing_and_is_written_back(wire: bytes, value: Pairs) -> None:
     [found] = iter_frames(wire, Resp())
     assert repr(found) == repr(value)  # == takes 1 for True, as dict does
@@ -203,19 +200,16 @@ def test_members_that_only_compare_equal_are_kept_apart() -> None:
     assert repr(members) == "[1, True, 1.0]"
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("-nan", math.nan),
-        ("NaN", math.nan),
-        ("-NaN", math.nan),
-        ("Inf", math.inf),
-        ("-Infinity", -math.inf),
-        (".5", 0.5),
-        ("-5.", -5.0),
-        ("+1E3", 1000.0),
-    ],
-)
+@pytest.mark.parametrize(("text", "value"), [
+    ("-nan", math.nan),
+    ("NaN", math.nan),
+    ("-NaN", math.nan),
+    ("Inf", math.inf),
+    ("-Infinity", -math.inf),
+    (".5", 0.5),
+    ("-5.", -5.0),
+    ("+1E3", 1000.0),
+])  # fmt: skip
 def test_doubles_are_read_as_servers_print_them(text: str, value: float) -> None:
     [found] = iter_frames(b",%b\r\n" % text.encode(), Resp())
     assert found == value or (math.isnan(found) and math.isnan(value))
@@ -247,23 +241,20 @@ def test_a_payload_is_one_reply() -> None:
         Resp().decode(b":1\r\n:2\r\n")
 
 
-@pytest.mark.parametrize(
-    ("framer", "value", "complaint"),
-    [
-        (Resp(2), 1.5, "RESP2 has no form for float"),
-        (Resp(2), {}, "RESP2 has no form for dict"),
-        (Resp(2), 2**63, "integer of 64 bits, limit 64"),
-        (Resp(2), ErrorReply("a\nb"), "no CR or LF"),
-        (Resp(), "a\r\nb", "a simple string holds no CR or LF; write bytes"),
-        (Resp(), "\ud800", "text cannot be encoded"),
-        (Resp(), object(), "RESP has no form for object"),
-        (Resp(), [Push()], "a push inside a reply"),
-        (Resp(), 1 << 13999, "integer of 14000 bits"),
-        (Resp(), Verbatim(b"", "text"), "format 'text' is not three characters"),
-        (Resp(), Verbatim(b"", "\u20ac$$"), "is not three characters"),
-        (Resp(max_size=3), b"long", "value of 4 bytes exceeds the limit 3"),
-    ],
-)
+@pytest.mark.parametrize(("framer", "value", "complaint"), [
+    (Resp(2), 1.5, "RESP2 has no form for float"),
+    (Resp(2), {}, "RESP2 has no form for dict"),
+    (Resp(2), 2**63, "integer of 64 bits, limit 64"),
+    (Resp(2), ErrorReply("a\nb"), "no CR or LF"),
+    (Resp(), "a\r\nb", "a simple string holds no CR or LF; write bytes"),
+    (Resp(), "\ud800", "text cannot be encoded"),
+    (Resp(), object(), "RESP has no form for object"),
+    (Resp(), [Push()], "a push inside a reply"),
+    (Resp(), 1 << 13999, "integer of 14000 bits"),
+    (Resp(), Verbatim(b"", "text"), "format 'text' is not three characters"),
+    (Resp(), Verbatim(b"", "\u20ac$$"), "is not three characters"),
+    (Resp(max_size=3), b"long", "value of 4 bytes exceeds the limit 3"),
+])  # fmt: skip
 def test_what_cannot_be_written_is_refused(framer: Resp, value: Any, complaint: str) -> None:
     with pytest.raises(EncodeError, match=complaint):
         framer.encode(value)

@@ -136,29 +136,23 @@ def test_an_endless_line_is_discarded_in_constant_memory() -> None:
     assert decoder.stats.high_water < 12_000
 
 
-@pytest.mark.parametrize(
-    ("framer", "wire"),
-    [
-        (Syslog(), b"6 <1>two"),
-        (Syslog("octet-counting"), b"6 <1>two"),
-        (Syslog("non-transparent"), b"<1>two\n"),
-        (Syslog("non-transparent", trailer=b"\0"), b"<1>two\0"),
-    ],
-)
+@pytest.mark.parametrize(("framer", "wire"), [
+    (Syslog(), b"6 <1>two"),
+    (Syslog("octet-counting"), b"6 <1>two"),
+    (Syslog("non-transparent"), b"<1>two\n"),
+    (Syslog("non-transparent", trailer=b"\0"), b"<1>two\0"),
+])  # fmt: skip
 def test_what_is_written(framer: Syslog, wire: bytes) -> None:
     assert b"".join(framer.encode(b"<1>two")) == wire
 
 
-@pytest.mark.parametrize(
-    ("framer", "message", "complaint"),
-    [
-        (Syslog(), b"", "an empty message cannot be counted"),
-        (Syslog("non-transparent"), b"a\0b", r"message with the trailer b'\\n' in it, at 1"),
-        (Syslog("non-transparent"), b"a\nb", r"message with the trailer b'\\n' in it, at 1"),
-        (Syslog("non-transparent", trailer=b"--"), b"a-", "message with the trailer b'--' in it, at 1"),
-        (Syslog(max_size=3), b"long", "payload of 4 bytes exceeds the limit 3"),
-    ],
-)
+@pytest.mark.parametrize(("framer", "message", "complaint"), [
+    (Syslog(), b"", "an empty message cannot be counted"),
+    (Syslog("non-transparent"), b"a\0b", r"message with the trailer b'\\n' in it, at 1"),
+    (Syslog("non-transparent"), b"a\nb", r"message with the trailer b'\\n' in it, at 1"),
+    (Syslog("non-transparent", trailer=b"--"), b"a-", "message with the trailer b'--' in it, at 1"),
+    (Syslog(max_size=3), b"long", "payload of 4 bytes exceeds the limit 3"),
+])  # fmt: skip
 def test_what_cannot_be_written_is_refused(framer: Syslog, message: bytes, complaint: str) -> None:
     with pytest.raises(EncodeError, match=complaint):
         framer.encode(message)
@@ -172,14 +166,11 @@ def test_other_protocols_are_recognised() -> None:
         list(iter_frames(b"\x16\x03" + b"x" * 50, counted_only))
 
 
-@pytest.mark.parametrize(
-    ("options", "complaint"),
-    [
-        ({"framing": "lines"}, "it must be one of auto, octet-counting, non-transparent"),
-        ({"trailer": b""}, "it must be bytes, at least one"),
-        ({"trailer": "x"}, "it must be bytes, at least one"),
-    ],
-)
+@pytest.mark.parametrize(("options", "complaint"), [
+    ({"framing": "lines"}, "it must be one of auto, octet-counting, non-transparent"),
+    ({"trailer": b""}, "it must be bytes, at least one"),
+    ({"trailer": "x"}, "it must be bytes, at least one"),
+])  # fmt: skip
 def test_options_are_checked(options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         Syslog(**options)

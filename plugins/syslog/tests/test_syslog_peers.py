@@ -88,16 +88,13 @@ def numbered(count: int, text: str) -> list[bytes]:
 
 
 @needs("rsyslogd")
-@pytest.mark.parametrize(
-    ("ours", "theirs", "text"),
-    [
-        ("octet-counting", "octet-counted", "two\nlines\nand a last one\n"),
-        ("octet-counting", "octet-counted", "\u20ac"),
-        ("non-transparent", "octet-counted", "one line"),
-        ("non-transparent", "traditional", "one line"),
-        ("octet-counting", "traditional", "one line"),
-    ],
-)
+@pytest.mark.parametrize(("ours", "theirs", "text"), [
+    ("octet-counting", "octet-counted", "two\nlines\nand a last one\n"),
+    ("octet-counting", "octet-counted", "\u20ac"),
+    ("non-transparent", "octet-counted", "one line"),
+    ("non-transparent", "traditional", "one line"),
+    ("octet-counting", "traditional", "one line"),
+])  # fmt: skip
 def test_rsyslog_reads_and_writes_messages(tmp_path: Path, ours: str, theirs: str, text: str) -> None:
     messages = numbered(1000, text)
     framer = Syslog(ours)  # type: ignore[arg-type]  # one of the two names

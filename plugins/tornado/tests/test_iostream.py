@@ -159,13 +159,10 @@ def test_nobody_need_look_at_what_went_wrong():
     run(test)
 
 
-@pytest.mark.parametrize(
-    ("read", "end"),
-    [
-        (lambda stream: stream.read_until(b"\r\n"), b"\r\n"),
-        (lambda stream: stream.read_until_regex(rb"\r?\n\r?\n"), b"\r\n\r\n"),
-    ],
-)
+@pytest.mark.parametrize(("read", "end"), [
+    (lambda stream: stream.read_until(b"\r\n"), b"\r\n"),
+    (lambda stream: stream.read_until_regex(rb"\r?\n\r?\n"), b"\r\n\r\n"),
+])  # fmt: skip
 def test_a_large_frame_that_trickles_in_takes_time_in_proportion(read, end):
     async def test():
         client, server = pair()

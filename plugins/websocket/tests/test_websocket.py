@@ -116,19 +116,16 @@ def test_each_masked_frame_has_its_own_key() -> None:
     assert len(wires) == 10
 
 
-@pytest.mark.parametrize(
-    ("frame", "complaint"),
-    [
-        (Frame(3), "reserved opcode 3"),  # type: ignore[arg-type]  # on purpose
-        (Frame(16), "opcode 16"),  # type: ignore[arg-type]  # on purpose
-        (Frame(TEXT, rsv=4), "reserved bits 100, allowed are 000"),
-        (Frame(TEXT, rsv=8), "reserved bits 8 do not fit"),
-        (Frame(Opcode.PING, fin=False), "PING in fragments"),
-        (Frame(Opcode.PING, bytes(126)), "PING of 126 bytes"),
-        (Frame(Opcode.CLOSE, b"a"), "CLOSE of 1 byte"),
-        (Frame(TEXT, bytes(129)), "payload of 129 bytes exceeds the limit 128"),
-    ],
-)
+@pytest.mark.parametrize(("frame", "complaint"), [
+    (Frame(3), "reserved opcode 3"),  # type: ignore[arg-type]  # on purpose
+    (Frame(16), "opcode 16"),  # type: ignore[arg-type]  # on purpose
+    (Frame(TEXT, rsv=4), "reserved bits 100, allowed are 000"),
+    (Frame(TEXT, rsv=8), "reserved bits 8 do not fit"),
+    (Frame(Opcode.PING, fin=False), "PING in fragments"),
+    (Frame(Opcode.PING, bytes(126)), "PING of 126 bytes"),
+    (Frame(Opcode.CLOSE, b"a"), "CLOSE of 1 byte"),
+    (Frame(TEXT, bytes(129)), "payload of 129 bytes exceeds the limit 128"),
+])  # fmt: skip
 def test_what_cannot_be_written_is_refused(frame: Frame, complaint: str) -> None:
     with pytest.raises(EncodeError, match=complaint):
         WebSocket(max_size=128).encode(frame)
@@ -177,25 +174,22 @@ def test_what_follows_a_close_is_ignored() -> None:
     assert say(Frame(Opcode.CLOSE)) == [Close()]
 
 
-@pytest.mark.parametrize(
-    ("frames", "code", "complaint"),
-    [
-        ([Frame(CONTINUATION, b"a")], 1002, "a fragment that continues no message"),
-        ([Frame(TEXT, fin=False), Frame(TEXT)], 1002, "a message inside another one"),
-        ([Frame(TEXT, fin=False), Frame(CONTINUATION), Frame(CONTINUATION)], 1002, "continues no message"),
-        ([Frame(TEXT, b"\xff")], 1007, "text that is not UTF-8"),
-        ([Frame(TEXT, b"\xed\xa0\x80")], 1007, "text that is not UTF-8"),
-        ([Frame(TEXT, b"\xe2\x82")], 1007, "text that is not UTF-8"),
-        ([Frame(TEXT, b"\xe2", fin=False), Frame(CONTINUATION, b"a", fin=False)], 1007, "not UTF-8"),
-        ([Frame(BINARY, b"abc", fin=False), Frame(CONTINUATION, b"de")], 1009, "message of 5 bytes exceeds"),
-        *(
-            ([Frame(Opcode.CLOSE, code.to_bytes(2, "big"))], 1002, f"CLOSE with code {code}")
-            for code in (0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535)
-        ),
-        ([Frame(Opcode.CLOSE, b"\x03\xe8\xff")], 1007, "a reason that is not UTF-8"),
-        ([Frame(Opcode.CLOSE, b"\x03")], 1002, "CLOSE with code 3"),
-    ],
-)
+@pytest.mark.parametrize(("frames", "code", "complaint"), [
+    ([Frame(CONTINUATION, b"a")], 1002, "a fragment that continues no message"),
+    ([Frame(TEXT, fin=False), Frame(TEXT)], 1002, "a message inside another one"),
+    ([Frame(TEXT, fin=False), Frame(CONTINUATION), Frame(CONTINUATION)], 1002, "continues no message"),
+    ([Frame(TEXT, b"\xff")], 1007, "text that is not UTF-8"),
+    ([Frame(TEXT, b"\xed\xa0\x80")], 1007, "text that is not UTF-8"),
+    ([Frame(TEXT, b"\xe2\x82")], 1007, "text that is not UTF-8"),
+    ([Frame(TEXT, b"\xe2", fin=False), Frame(CONTINUATION, b"a", fin=False)], 1007, "not UTF-8"),
+    ([Frame(BINARY, b"abc", fin=False), Frame(CONTINUATION, b"de")], 1009, "message of 5 bytes exceeds"),
+    *(
+        ([Frame(Opcode.CLOSE, code.to_bytes(2, "big"))], 1002, f"CLOSE with code {code}")
+        for code in (0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535)
+    ),
+    ([Frame(Opcode.CLOSE, b"\x03\xe8\xff")], 1007, "a reason that is not UTF-8"),
+    ([Frame(Opcode.CLOSE, b"\x03")], 1002, "CLOSE with code 3"),
+])  # fmt: skip
 def test_frames_that_make_no_sense_together(frames: list[Frame], code: int, complaint: str) -> None:
     with pytest.raises(WebSocketError, match=complaint) as caught:
         say(*frames, max_size=4)

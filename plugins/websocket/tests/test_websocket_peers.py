@@ -125,18 +125,15 @@ def test_a_server_of_websockets_sends_messages_back(chunk: int) -> None:
         assert one.event() == Close(1001, "going")
 
 
-@pytest.mark.parametrize(
-    ("wire", "code"),
-    [
-        (b"\x83\x80abcd", 1002),
-        (b"\xc1\x80abcd", 1002),
-        (b"\x81\x05Hello", 1002),
-        (b"\x09\x80abcd", 1002),
-        (b"\x88\x81abcda", 1002),
-        (b"\x80\x80abcd", 1002),
-        (b"\x81\x81\0\0\0\0\xff", 1007),
-    ],
-)
+@pytest.mark.parametrize(("wire", "code"), [
+    (b"\x83\x80abcd", 1002),
+    (b"\xc1\x80abcd", 1002),
+    (b"\x81\x05Hello", 1002),
+    (b"\x09\x80abcd", 1002),
+    (b"\x88\x81abcda", 1002),
+    (b"\x80\x80abcd", 1002),
+    (b"\x81\x81\0\0\0\0\xff", 1007),
+])  # fmt: skip
 def test_websockets_closes_with_the_same_code(wire: bytes, code: int) -> None:
     messages = Messages()
     with pytest.raises(FramingError) as caught:
