@@ -14,15 +14,7 @@ import pytest
 from sample_conditions import Bracketed, Lines, cut
 from stream_pairs import begun, cancelled, once, passes, raised
 
-from framestream import (
-    FrameDecoder,
-    FrameTooLarge,
-    PayloadError,
-    StreamBusy,
-    StreamClosed,
-    aiter_frames,
-    iter_frames,
-)
+from framestream import FrameDecoder, FrameTooLarge, PayloadError, StreamBusy, StreamClosed, aiter_frames, iter_frames
 from framestream.iterate import placed_frames
 
 DATA = b"one\ntwo\nthree\n"

@@ -79,7 +79,7 @@ async def test_callbacks_are_never_nested():
 
 FAILING = {
     "read": lambda stream, fail: stream.read(Line(), callback=fail),
-    "part": lambda stream, fail: stream.read(Line(), streaming_callback=fail, callback=fail),
+    "part": lambda stream, fail: stream.read(Line(), streaming_callback=fail, callback=bool),
     "frame": lambda stream, fail: stream.on_frame(Line(), fail),
     "write": lambda stream, fail: stream.write(b"x", fail),
     "close": lambda stream, fail: (stream.set_close_callback(fail), stream.close()),
@@ -102,7 +102,8 @@ async def test_an_exception_in_a_callback_is_logged_closes_and_reaches_the_loop(
         assert "mine" == str(heard[0])
         assert server.closed()
         assert which == "close" or isinstance(server.error, kind)
-        assert "uncaught exception in a callback, closing the stream" in caplog.text
+        said = f"{server.peer}: uncaught exception in a callback, closing the stream: {kind.__name__}"
+        assert [said] == logged(caplog)
 
 
 @pytest.mark.parametrize("kind", ["gone", "takes no more"])
@@ -126,17 +127,26 @@ async def test_a_write_that_finds_the_peer_gone_is_no_fault_of_the_callback(whic
         assert [] == logged(caplog)
 
 
-async def test_nor_is_a_write_that_comes_after_the_peer_has_ended_and_what_is_queued_still_leaves(caplog):
-    async with joined("unix") as (client, server):
+@pytest.mark.parametrize("kind", ["unix", "tls"])
+@pytest.mark.parametrize("end", ["peer", "here"])
+async def test_nor_is_a_write_while_the_stream_ends_or_is_being_closed_and_what_is_queued_still_leaves(
+    kind, end, caplog
+):
+    async with joined(kind, write_high_water=8 << 20) as (client, server):
         asked = []
-        server.write(bytes(4 << 20), lambda: (asked.append(True), server.write(b"too late")))
+        server.write(bytes(4 << 20), lambda: (asked.append("sent"), server.write(b"too late")))
         server.write(bytes(4 << 20))
-        await client.write_eof()
-        await raised(StreamClosed, server.read, Line())
-        assert [] == asked
+        if end == "peer":
+            await client.write_eof()
+            await raised(StreamClosed, server.read, Line())
+        else:
+            server.on_frame(Line(), lambda line: (asked.append(line), server.write(b"too late")))
+            closing = await begun(server.aclose())
+            await client.write(b"a\nb\n")
+            await asyncio.wait_for(until(lambda: asked), 5)
         assert 8 << 20 == len(await client.read_until_close())
-        await server.wait_closed()
-        assert [True] == asked
+        await (server.wait_closed() if end == "peer" else closing)
+        assert ["a"] * (end == "here") + ["sent"] == asked
         assert server.error is None
         assert [] == logged(caplog)
 
@@ -278,6 +288,22 @@ async def test_buffered_data_is_read_before_the_close_callback_runs(kind, end):
         assert server.error is None
 
 
+@once
+@pytest.mark.parametrize("begins", ["before the close", "after it"])
+async def test_the_close_callback_comes_after_all_that_is_buffered_for_a_handler(begins):
+    client, server = memory_stream_pair()
+    notes, note = called()
+    await client.write(b"x\n" * 20_000)  # not all of it is delivered in one pass
+    await server.peek(40_000)
+    server.set_close_callback(note)
+    if begins == "after it":
+        server.close()
+    server.on_frame(Line(), note)
+    server.close()
+    await until(lambda: None in notes)
+    assert [*["x"] * 20_000, None] == notes
+
+
 # Bad frames
 
 BAD = [
@@ -326,21 +352,6 @@ async def test_what_on_payload_error_raises_closes_the_stream_of_a_callback(begi
     await client.write(b"\xff\n")
     await begin(server, Line(), print)
     assert isinstance(server.error, ZeroDivisionError)
-
-
-@pytest.mark.parametrize("kind", ["unix", "tls"])
-async def test_nor_is_a_write_while_the_stream_is_being_closed_and_what_is_queued_still_leaves(kind, caplog):
-    async with joined(kind, write_high_water=8 << 20) as (client, server):
-        asked = []
-        server.on_frame(Line(), lambda line: (asked.append(line), server.write(b"too late")))
-        server.write(bytes(4 << 20))
-        closing = await begun(server.aclose())
-        await client.write(b"a\nb\n")
-        await asyncio.wait_for(until(lambda: asked), 5)
-        assert 4 << 20 == len(await client.read_until_close())
-        await closing
-        assert server.error is None
-        assert [] == logged(caplog)
 
 
 @once

@@ -7,15 +7,7 @@ import sys
 import pytest
 from stream_pairs import begun, cancelled, joined, logged, passes, raised, reset, until
 
-from framestream import (
-    IncompleteFrame,
-    LengthPrefix,
-    Line,
-    StreamBusy,
-    StreamClosed,
-    StreamTimeout,
-    UntilClose,
-)
+from framestream import IncompleteFrame, LengthPrefix, Line, StreamBusy, StreamClosed, StreamTimeout, UntilClose
 from framestream.testing import Wire, memory_stream_pair
 
 pytestmark = pytest.mark.every_loop

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import os
+import re
 import socket
 import ssl
 import struct
@@ -45,7 +46,7 @@ async def shake_hands(client, server, **options):
     Wire(blocks=[True, InterruptedError(), False]),
 ], ids=["drips", "short writes", "small pipe", "tiny pipe", "storm"])  # fmt: skip
 async def test_the_bytes_may_travel_in_any_way(wire):
-    client, server = memory_stream_pair(wire, wire)
+    client, server = memory_stream_pair(wire, wire, half_open=True)
     assert [None, None] == await shake_hands(client, server)
     data = os.urandom(1000)
     writing = asyncio.ensure_future(client.write(data))
@@ -54,8 +55,9 @@ async def test_the_bytes_may_travel_in_any_way(wire):
     client.write(b"a\n" * 100)
     ending = asyncio.ensure_future(client.aclose())
     assert ["a"] * 100 == [line async for line in server.frames(Line())]
-    assert server.error is None
     await ending
+    await server.aclose()
+    assert server.error is None, "a peer that has said goodbye and left does not miss ours"
 
 
 async def test_a_wrong_certificate_fails_and_closes_both_and_the_peer_is_told_why():
@@ -63,6 +65,9 @@ async def test_a_wrong_certificate_fails_and_closes_both_and_the_peer_is_told_wh
         await raised(ValueError, client.start_tls, certificates().client(), match="pass server_hostname")
         no_name = {"server_hostname": 5, "match": "server_hostname is 5; it must be a host name"}
         await raised(TypeError, client.start_tls, certificates().client(), **no_name)
+        for name in ("a\0b", "a..b", b"\xff"):
+            match = re.escape(f"server_hostname is {name!r}; it must be a host name")
+            await raised(ValueError, client.start_tls, certificates().client(), server_hostname=name, match=match)
         await raised(TypeError, client.start_tls, True, match=r"context is True; pass client_tls\(...\) or server_tls")
         misplaced = {"server_hostname": "localhost", "match": "only a client expects one of its peer"}
         await raised(ValueError, answer_tls, server, **misplaced)
@@ -186,26 +191,17 @@ async def test_what_is_written_while_plaintext_is_flushed_leaves_encrypted(kind)
         assert "secret" == await server.read(Line())
 
 
-async def test_an_end_asked_for_during_the_handshake_is_sent_after_it():
-    async with joined("unix", half_open=True) as (client, server):
-        shaking = await begun(ask_tls(client))
-        ending = await begun(client.write_eof())
-        assert not ending.done()
-        await answer_tls(server)
-        await asyncio.gather(shaking, ending)
-        assert b"" == await server.read_until_close()
-        assert server.error is None
-
-
-@pytest.mark.parametrize("kind", ["tcp", "memory"])
-async def test_an_end_asked_for_before_the_handshake_does_not_keep_it_from_beginning(kind):
+@pytest.mark.parametrize("ahead", [b"", LARGE], ids=["during", "before"])
+@pytest.mark.parametrize("kind", ["tcp", "unix", "memory"])
+async def test_an_end_asked_for_during_the_handshake_or_before_it_has_begun_is_sent_after_it(kind, ahead):
     async with joined(kind, half_open=True, max_frame_size=1 << 22) as (client, server):
-        client.write(LARGE)
+        client.write(ahead)
         flushed = await begun(client.write(b"last"))
         shaking = await begun(ask_tls(client))
         ending = await begun(client.write_eof())
-        assert LARGE + b"last" == await server.read_bytes(len(LARGE) + 4)
+        assert ahead + b"last" == await server.read_bytes(len(ahead) + 4)
         await flushed
+        assert not ending.done()
         await answer_tls(server)
         await asyncio.gather(shaking, ending)
         assert b"" == await server.read_until_close()
@@ -249,16 +245,16 @@ async def test_closing_with_an_error_says_no_goodbye():
 
 
 @pytest.mark.parametrize("leftover", ["keep", "refuse"])
-async def test_a_handshake_that_came_after_a_header_is_gone_on_with(leftover):
-    async with joined("tcp") as (client, server):
-        keys = certificates()
-        client.write(b"PROXY UNKNOWN\r\n")
-        shaking = asyncio.ensure_future(client.start_tls(keys.client(), server_hostname="localhost"))
-        while server.buffered < 100:
-            await server.peek(server.buffered + 1)
+@pytest.mark.parametrize("arrived", [1, 100])
+async def test_a_handshake_that_came_after_a_header_is_gone_on_with(arrived, leftover):
+    header = b"PROXY UNKNOWN\r\n"
+    async with joined("memory", there=Wire(chunks=[len(header) + arrived])) as (client, server):
+        client.write(header)
+        shaking = await begun(ask_tls(client))
+        await server.peek(len(header) + 1)
         assert "PROXY UNKNOWN" == await server.read(Line())
-        assert server.buffered
-        await server.start_tls(keys.server(), server_side=True, leftover=leftover)
+        assert arrived == server.buffered
+        await answer_tls(server, leftover=leftover)
         await shaking
         await client.write(b"secret\n")
         assert "secret" == await server.read(Line())

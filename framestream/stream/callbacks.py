@@ -282,6 +282,7 @@ class FrameHandler(CallbackRead):
         """Deliver frames in the next pass of the loop, or when there is room if that is waited for."""
         if not self._due:
             self._due = True
+            self.stream.callbacks.pending += 1  # the close callback waits for it
             self.stream.loop.call_soon(self._deliver_due, context=self._context)
 
     def _on_room(self, _: object) -> None:
@@ -290,6 +291,7 @@ class FrameHandler(CallbackRead):
 
     def _deliver_due(self) -> None:
         self._due = False
+        self.stream.callbacks.pending -= 1  # from here on `poll` counts itself
         self.poll()
 
     def poll(self) -> None:

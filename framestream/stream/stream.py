@@ -557,7 +557,8 @@ class IOStream(Generic[F]):
 
         Raises:
             ValueError: the context checks the host name and `server_hostname` is missing, or it is given on
-                the server's side, or `timeout` is not a time, or `leftover` is no such word; nothing is done.
+                the server's side, or is no host name, or `timeout` is not a time, or `leftover` is no such word;
+                nothing is done.
             TypeError: `context` is not an ``ssl.SSLContext``, or `server_hostname` is not text; nothing is done.
             StreamBusy: a read is under way, or the rest of a skipped frame is still to come; nothing is done.
             FramingError: plaintext was received before the handshake. An attacker may have inserted it, so
@@ -587,7 +588,7 @@ class IOStream(Generic[F]):
         try:
             # A client's handshake begins with this record, and no text begins so (RFC 8446, section 5.1).
             # It may have arrived already: the client has had our consent for a while.
-            if leftover == "refuse" and not (server_side and decoder.peek(2) == b"\x16\x03"):
+            if leftover == "refuse" and not (server_side and b"\x16\x03".startswith(decoder.peek(2))):
                 self._refuse_leftover("the TLS handshake")
             # From here on no other write may leave before the handshake is done.
             sender.hold()
@@ -801,9 +802,11 @@ class IOStream(Generic[F]):
             self.log_problem("write", error)
             self.close(error)
             return
+        # A peer that has ended its half, and then closed, only misses our end: it was sent everything.
+        only_end = self.receiver.end is not None and self.sender.pending and not self.sender.size
         self.sender.fail(error)
-        # An end that has arrived was caused by this error, except that of a program.
-        self._end = End(EndKind.CLOSED, None if self.transport.may_read_no_more else error)
+        # Another end that has arrived was caused by this error, except that of a program.
+        self._end = End(EndKind.CLOSED, None if only_end or self.transport.may_read_no_more else error)
         self.receiver.receive_rest()
         if self.receiver.end is None:
             self._end = None

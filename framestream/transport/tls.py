@@ -67,7 +67,8 @@ class TLSTransport(Transport):
         truncation_is_end: treat a missing close_notify as an end, for peers known to leave it out.
 
     Raises:
-        ValueError: the context checks the host name, and none is given; or one is given on the server's side.
+        ValueError: the context checks the host name, and none is given; or one is given on the server's side; or what
+            is given is no host name.
         TypeError: the context is not an ``ssl.SSLContext``, or the host name is not text.
     """
 
@@ -95,8 +96,9 @@ class TLSTransport(Transport):
     ) -> None:
         if not isinstance(context, ssl.SSLContext):
             raise TypeError(f"context is {context!r}; pass client_tls(...) or server_tls(...)")
+        wrong = f"server_hostname is {server_hostname!r}; it must be a host name"
         if not (server_hostname is None or isinstance(server_hostname, str | bytes)):
-            raise TypeError(f"server_hostname is {server_hostname!r}; it must be a host name")
+            raise TypeError(wrong)
         # The engine in memory ignores a server's, unlike Python's own TLS sockets.
         if server_side and server_hostname:
             raise ValueError(f"server_hostname is {server_hostname!r}, but only a client expects one of its peer")
@@ -106,7 +108,10 @@ class TLSTransport(Transport):
         self._inner = inner
         self.socket, self.peer = inner.socket, inner.peer
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
+        try:
+            self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
+        except (TypeError, UnicodeError) as error:  # one with a null byte, or with an empty label
+            raise ValueError(wrong) from error
         self._truncation_is_end = truncation_is_end
         self._buffer = _ciphertext.buffer
         self._shaking: asyncio.Future[None] | None = None
@@ -187,7 +192,8 @@ class TLSTransport(Transport):
             return
         if not self._reading:
             self._update()
-        self._advance()
+        self._more = True
+        self._push_all()
 
     def eof_received(self) -> None:
         """Push what can be decrypted, then the end if the peer has announced it, else the truncation."""
@@ -199,14 +205,8 @@ class TLSTransport(Transport):
         if self._shaking is not None:
             self._end_handshake(error)
         self._end = self._end or error
-        self._advance()
-
-    def _advance(self) -> None:
         self._more = True
         self._push_all()
-        if self._must_hear:
-            self._must_hear = False  # the sink tries again as soon as the transport below takes bytes
-            self._update()
 
     def resume_reading(self) -> None:
         """Push bytes from below, and in the next pass of the loop those that have arrived already."""
@@ -240,8 +240,11 @@ class TLSTransport(Transport):
 
     def _push_all(self) -> None:
         # Each push runs the sink's code, which may pause, close, read or write.
-        while self._reading and not self._held and self._push():
+        while self._more and self._reading and not self._held and self._push():
             pass
+        if self._must_hear:
+            self._must_hear = False  # the sink tries again as soon as the transport below takes bytes
+            self._update()
 
     def _push(self) -> bool:
         """Decrypt into one buffer of the sink and push it; without bytes, push the end if there is one."""
