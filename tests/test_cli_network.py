@@ -163,6 +163,20 @@ def test_a_program_that_fails_is_reported(framestream, end, status):
     assert ran.err.endswith(f": the program ended with exit status {status}\n")
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_amid_any_line_ends_quietly(framestream, times):
+    def decode(_, payload):
+        for _ in range(times):
+            signal.raise_signal(signal.SIGINT)
+        return payload
+
+    plugins.register(faulty("Interrupted", decode=decode), "interrupted")
+    with conversation(echo) as (url, _):
+        ran = framestream("connect", url, "-f", "interrupted", stdin=b"one\ntwo\n")
+    assert (130, "") == (ran.status, ran.err)
+    assert signal.default_int_handler is signal.getsignal(signal.SIGINT)
+
+
 def test_connecting_over_tls(framestream):
     def echo(peer):
         peer.sendall(peer.recv(100))

@@ -259,6 +259,24 @@ async def test_cancelling_around_the_moment_the_frame_arrives_loses_nothing(kind
         assert {True, False} == outcomes
 
 
+@pytest.mark.parametrize(("rest", "seen"), [(b"", []), (b"one\n", ["one"]), (b"\xff\n", [])])
+async def test_a_task_that_a_callback_of_its_decoder_cancels_is_cancelled_and_loses_no_frame(rest, seen):
+    found = []
+
+    async def read():
+        found.append(await server.read(Line()))
+        await server.read(Line())
+
+    options = {"max_frame_size": 5, "on_oversize": "discard", "on_discard": lambda _: reading.cancel()}
+    async with joined("unix", **options) as (client, server):
+        reading = await begun(read())
+        await client.write(b"too large\n" + rest)
+        await asyncio.wait([reading])
+        assert (True, seen) == (reading.cancelled(), found)
+        await client.write(b"two\n")
+        assert "two" == await server.read(Line())
+
+
 class Steps:
     """What a task awaits, as its loop sees it: every step of the task is one `send`."""
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
+import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from io import BytesIO
@@ -83,7 +85,7 @@ def connect(
         if code and (code > 0 or count is None):  # a program that we left may have died of that
             complain(f"the program ended with exit status {code}")
 
-    asyncio.run(converse())
+    run(converse())
     return printer.status
 
 
@@ -165,6 +167,36 @@ async def _receive(
 
 
 # What `serve` needs, too ------------------------------------------------------------------------------
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run it in an event loop and return its result. Ctrl-C cancels it, twice if need be; the third ends the process.
+
+    The handler of `asyncio.run` cancels, or raises, amid any line of the loop: even amid the one that sets the very
+    future that is cancelled.
+    """
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # up to Python 3.11, it warns of programs that outlive it
+    heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    try:
+        with asyncio.Runner() as runner:
+            loop = runner.get_loop()
+            task = loop.create_task(main)
+            following: list[Any] = [signal.SIG_DFL]
+
+            def interrupt(number: int, _: object) -> None:
+                signal.signal(number, following.pop())
+                with suppress(RuntimeError):  # the loop has just been closed
+                    loop.call_soon_threadsafe(task.cancel)
+
+            following.append(interrupt)
+            if heeded:
+                signal.signal(signal.SIGINT, interrupt)
+            return loop.run_until_complete(task)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        if heeded:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 async def opened(opening: Awaitable[T]) -> T:

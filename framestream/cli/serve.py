@@ -23,7 +23,7 @@ import click
 
 import framestream
 from framestream.cli import CLOSED_PIPE, options
-from framestream.cli.connect import LoopPrinter, good_frames, opened
+from framestream.cli.connect import LoopPrinter, good_frames, opened, run
 from framestream.cli.output import complain, report, to_bytes, to_json
 from framestream.errors import counted, describe_error, describe_os_error
 
@@ -107,7 +107,7 @@ def serve(url: str, spec: str, echo: bool, command: Command | None, output: str,
     settings["framer"] = options.get_framer(spec) if type(handler) is Show else options.writing_framer(spec)
     settings["tls"] = _certificate(url, settings.pop("cert"), settings.pop("key"))
     _log_from(logging.INFO if verbose else logging.WARNING)
-    return asyncio.run(_serve(handler, url, notice, settings))
+    return run(_serve(handler, url, notice, settings))
 
 
 def _certificate(url: str, cert: str | None, key: str | None) -> Callable[[], ssl.SSLContext] | None:

@@ -47,7 +47,8 @@ class StreamOptions(TypedDict, total=False):
         max_buffer_size: the most to buffer for one read, header and delimiter included; a read that needs
             more closes the stream.
         read_chunk_size: the most to receive at a time, unless a large frame is received in its final place;
-            at most 512 KiB, 256 KiB while frames are small, and 64 KiB while little arrives.
+            at most 512 KiB, 256 KiB while frames are small (of objects that come in bulk, 32 KiB), and 64 KiB
+            while little arrives.
         write_high_water: above this many queued bytes `send` and `drain` wait...
         write_low_water: ...until no more than these are left; at most `write_high_water`.
         max_write_buffer_size: a write that would queue more than this raises `BufferFull`.

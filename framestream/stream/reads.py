@@ -6,7 +6,7 @@ end in a function instead are in `callbacks`.
 
 from __future__ import annotations
 
-from asyncio import CancelledError, sleep
+from asyncio import CancelledError, current_task, sleep
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -137,7 +137,13 @@ async def next_answer(
                     answer = receiver.poll(read)
                     if answer is NEED_DATA:
                         read._asyncio_future_blocking = True
-                        await pause  # type: ignore[misc]  # it has no other methods of a generator
+                        try:
+                            await pause  # type: ignore[misc]  # it has no other methods of a generator
+                        except CancelledError:
+                            if read.answer is NEED_DATA or (task := current_task()) is None:
+                                raise
+                            task.uncancel()  # it came too late for this await, and has the next one
+                            task.cancel()
                         answer, read.answer = read.answer, NEED_DATA
                 finally:
                     read.callback = read.context = None
@@ -217,12 +223,17 @@ class AwaitedRead(PendingRead):
             self.answer = receiver.decoder.next_frame(self.condition) if ask is None else ask(self.condition)
             if self.answer is NEED_DATA:
                 self.answer = receiver.poll(self)
-                if self.answer is NEED_DATA:
+                if self.answer is NEED_DATA and self.callback is not None:
                     return
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - the task meets it where it awaits
             self._set_error(error)
+            if self.callback is None:
+                self.answer = NEED_DATA
+        if self.callback is None:  # a callback of the decoder, or Ctrl-C, has cancelled the task meanwhile
+            self.result = self._cancel
+            return
         self.callback = None
         self.context.run(callback, self)
 
@@ -245,6 +256,10 @@ class AwaitedRead(PendingRead):
             raise error
         finally:
             del error  # its traceback refers to this frame
+
+    def _cancel(self) -> None:
+        self.result = bool
+        raise CancelledError
 
     # The part of a future that its task uses
 
