@@ -64,7 +64,9 @@ def test_bytes_that_drip_into_a_searched_frame_join_its_head_at_once() -> None:
     buffer.append(b"!" * 600)  # a chunk worth keeping waits uncopied
     buffer.append(b"?")
     assert (601, 100) == (buffer.queued, buffer.copied - copied)
-    assert took(buffer, 15_099, 15_701, 15_701) == b"z" + b"!" * 600 + b"?"
+    assert took(buffer, 0, 1, 15_090) == b"y"
+    assert 110 == buffer.copied - copied  # what is left of the head is immutable again
+    assert took(buffer, 9, 611, 611) == b"z" + b"!" * 600 + b"?"
 
 
 def test_a_large_frame_is_copied_once_and_who_lent_it_let_go() -> None:

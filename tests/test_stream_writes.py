@@ -318,8 +318,9 @@ async def test_close_throws_away_what_is_queued(how):
             await raised(StreamClosed, waiting, match="before everything was written")
         for write in (client.write, lambda data: client.send(data, Line(None))):
             refused(StreamClosed, write, b"x")
-        for late in (client.drain(), client.sender.flush()):
+        for late in (client.drain(), client.sender.flush(), client.write_eof()):
             await raised(StreamClosed, late)
+        assert not client.writing()
 
 
 @every_kind
