@@ -25,6 +25,8 @@ from itertools import chain, pairwise
 from pathlib import Path
 from random import Random
 from typing import ClassVar
+from weakref import WeakSet
+from zipfile import ZipFile
 
 import msgpack
 import pytest
@@ -199,11 +201,6 @@ def die(reader):
     os._exit(1)
 
 
-def test_a_process_that_dies_is_told(path):
-    _, framer = fill(path, "prefix")
-    refused(WorkerError, list, process(plan(path, framer, parts=2), die, jobs=2), match="killed")
-
-
 LOCK = threading.Lock()
 
 
@@ -220,6 +217,17 @@ class WithLock(Exception):
     def __init__(self):
         super().__init__("locked")
         self.lock = threading.Lock()
+
+
+def result_of_two(reader):
+    reader.drain()
+    return OfTwo("disk", "full")
+
+
+@pytest.mark.parametrize(("function", "reason"), [(die, "killed"), (result_of_two, "cannot be unpickled")])
+def test_a_process_that_dies_and_one_whose_result_cannot_be_unpickled_are_told_apart(path, function, reason):
+    _, framer = fill(path, "prefix")
+    refused(WorkerError, list, process(plan(path, framer, parts=2), function, jobs=2), match=reason)
 
 
 def fail_with_two(reader):
@@ -541,6 +549,30 @@ def test_a_bad_frame_that_is_asked_for_again_holds_no_more_than_before(path):
     assert len({len(traceback.extract_tb(error.__traceback__)) for error in errors}) == 1
 
 
+class Weak:
+    """A frame that tells when nobody has it any more."""
+
+
+def test_threads_that_share_an_archive_keep_no_more_of_it(path):
+    alive, meetings = WeakSet(), []
+
+    def decode(payload):
+        for meeting in meetings:
+            meeting.wait(timeout=20)
+        alive.add(frame := Weak())
+        return frame
+
+    path.write_bytes(wire(LengthPrefix(), *[bytes(200_000)] * 20))  # each is a block
+    framer = Mapped(LengthPrefix(), decode)
+    make_index(path, framer)
+    archive = Archive(path, framer)
+    meetings.append(threading.Barrier(20))
+    with ThreadPoolExecutor(20) as threads:
+        assert len(list(threads.map(archive.__getitem__, range(20)))) == 20
+    gc.collect()
+    assert len(alive) == 16
+
+
 def test_a_loader_of_pytorch_takes_an_archive(path):
     data = pytest.importorskip("torch.utils.data", reason="PyTorch is not installed")
     write(path, ({"n": n} for n in range(50_000)), Msgpack())
@@ -754,12 +786,25 @@ def test_frames_are_appended_and_the_index_follows(path):
     assert append(path, [b"end"], PREFIX) == 1
     archive = Archive(path, PREFIX)
     assert (len(archive), archive[0], archive[20000], archive[20001]) == (20002, b"one", b"two", b"end")
+    os.utime(path, ns=(1, 1))
+    make_index(path, PREFIX)
     before = path.read_bytes()
     refused(EncodeError, append, path, [b"good", None], PREFIX)
     assert path.read_bytes() == before
+    assert len(Archive(path, PREFIX)) == 20002  # its index is as good as before
     path.write_bytes(before + b"\0")
     refused(ArchiveError, append, path, [b"more"], PREFIX, match="stale")
     refused(IncompleteFrame, append, path, [b"more"], PREFIX, index=False)
+
+
+def test_nothing_is_appended_whose_index_cannot_be_written(path):
+    def frames():
+        yield b"two"
+        os.mkdir(f"{path}.fsindex")
+
+    path.write_bytes(b"\0\3one")
+    refused(ArchiveError, append, path, frames(), PREFIX, match="fsindex: it cannot be written: is a directory")
+    assert path.read_bytes() == b"\0\3one"
 
 
 def test_a_file_that_takes_the_name_of_one_appended_to_is_left_alone(path):
@@ -1121,6 +1166,15 @@ def test_what_fsspec_opens_is_read_written_and_indexed(store):
     assert frames_of(splits) == FRAMES[:50]
     assert Archive(names[0], PREFIX)[0] == FRAMES[0]
     assert all(split.is_exact for split in splits)
+
+
+def test_a_glob_finds_files_inside_an_archive_of_files(tmp_path):
+    pytest.importorskip("fsspec")
+    with ZipFile(tmp_path / "x.zip", "w") as packed:
+        for name in ("a.bin", "b.bin"):
+            packed.writestr(name, b"\0\1" + name[:1].encode())
+    splits = plan(f"zip://*.bin::{tmp_path}/x.zip", PREFIX)
+    assert frames_of(splits) == [b"a", b"b"]
 
 
 def test_a_store_gets_its_options_and_no_file_that_cannot_be_finished(tmp_path):

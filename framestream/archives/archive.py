@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from copy import deepcopy
 from dataclasses import replace
+from functools import cached_property, lru_cache
 from itertools import chain
 from typing import Any, Final, NamedTuple, overload
 
@@ -79,7 +80,6 @@ class Archive(Sequence[Any]):
         # A block is what is between two marks.
         self._offsets = array("Q", [0, *index.marks.offsets, index.size])
         self._counts = array("Q", [0, *index.marks.counts, index.count])
-        self._blocks: dict[int, list[Any]] = {}
 
     def __len__(self) -> int:
         return self._counts[-1]
@@ -104,11 +104,7 @@ class Archive(Sequence[Any]):
         index %= count
         block = bisect_right(self._counts, index) - 1
         place = index - self._counts[block]
-        frames = self._blocks.get(block)
-        if frames is None:
-            if len(self._blocks) == _KEPT:
-                del self._blocks[next(iter(self._blocks))]
-            frames = self._blocks[block] = self._frames(block)
+        frames = self._kept(block)
         if place >= len(frames):
             reason = f"the index is wrong: frame {index} is not where it says; make it again"
             raise ArchiveError(reason, url=self.source.url + INDEX)
@@ -121,6 +117,10 @@ class Archive(Sequence[Any]):
         """Return the frames of these numbers, as data loaders ask for them: each block is read once."""
         frames = {place: self[indices[place]] for place in sorted(range(len(indices)), key=indices.__getitem__)}
         return [frames[place] for place in range(len(indices))]
+
+    @cached_property
+    def _kept(self) -> Callable[[int], list[Any]]:
+        return lru_cache(_KEPT)(self._frames)  # threads may share it
 
     def _frames(self, block: int) -> list[Any]:
         frames: list[Any] = []
@@ -140,7 +140,7 @@ class Archive(Sequence[Any]):
         return self._split(0, self.source.size).frames()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_blocks": {}}
+        return {name: value for name, value in self.__dict__.items() if name != "_kept"}
 
 
 def _copied(frame: Any) -> Any:
@@ -224,7 +224,7 @@ def write(
         framer: a framer, or the name or spec string of one.
         index: write an index next to each file as well.
         part_size: begin another file when one has this many bytes or more. Files are numbered: "log.bin"
-            becomes "log-00000.bin", "log-00001.bin" and so on.
+            becomes "log-00000.bin", "log-00001.bin" and so on. Later ones of an earlier call stay.
         storage_options: the options with which fsspec opens the file.
 
     Raises:
@@ -260,8 +260,9 @@ def append(path: Url, frames: Iterable[Any], framer: Framer[Any] | str, *, index
     """Append frames to a local file, and return how many.
 
     It first checks that the last frame is whole, and stays so when more follows: from the last place in its
-    index, or all of the file without one. If a frame cannot be written, the file is as it was. One program at a
-    time appends to a file or repairs it: the system's lock (flock), where there is one, keeps others from it.
+    index, or all of the file without one. If a frame or the index cannot be written, the file is as it was. One
+    program at a time appends to a file or repairs it: the system's lock (flock), where there is one, keeps others
+    from it.
 
     Args:
         path: the file; it is created if it does not exist.
@@ -294,11 +295,12 @@ def append(path: Url, frames: Iterable[Any], framer: Framer[Any] | str, *, index
         if (piece := next(pieces, None)) is None:
             return 0
         _check_border(source, writer, marks, piece)
-        with grown_file(source, file) as write:
-            _, total = _write_some(write, chain((piece,), pieces), marks, source.size, count)
-        if index:
-            source = LocalFile.of(path)
-            Index.of(source, writer, total, marks).save(source)
+        with grown_file(source, file) as opening:
+            with opening as write:
+                _, total = _write_some(write, chain((piece,), pieces), marks, source.size, count)
+            if index:
+                grown = LocalFile.of(path)
+                Index.of(grown, writer, total, marks).save(grown)
     return total - count
 
 

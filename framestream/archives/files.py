@@ -69,8 +69,7 @@ def open_source(url: Url, options: Mapping[str, Any] | None = None) -> Source:
     """
     source, *others = open_sources(url, options)
     if others:
-        reason = f"it stands for {1 + len(others)} files, where one is wanted"
-        raise ArchiveError(reason, url=os.fspath(url))
+        raise ArchiveError(f"it stands for {1 + len(others)} files, where one is wanted", url=os.fspath(url))
     return source
 
 
@@ -153,8 +152,7 @@ class Index:
         Raises:
             ArchiveError: it is damaged, or belongs to another state of the file, or to another framing.
         """
-        index = cls.load(source)
-        if index is None:
+        if (index := cls.load(source)) is None:
             return None
         is_other = index.spec != (spec := str(condition))
         reason = f"it is of the framing {index.spec}, not {spec}" if is_other else index.staleness(source)
@@ -263,8 +261,7 @@ class Compressed(Source):
         Raises:
             ArchiveError: it is damaged, or not complete.
         """
-        known = cls._known(stored, kind)
-        if known is not None:
+        if (known := cls._known(stored, kind)) is not None:
             return known
         places: list[tuple[int, int]] = []
         size, before = 0, -1

@@ -214,9 +214,11 @@ def local_path(url: str) -> str:
 
 def remote_names(pattern: str, options: Mapping[str, Any]) -> list[str]:
     """Return the URLs that match a pattern, in their order."""
+    first, mark, rest = pattern.partition("::")  # such as "zip://*.bin::s3://bucket/all.zip"
     with telling(pattern):
         store, path = _store(pattern, options)
-        return [store.unstrip_protocol(found) for found in sorted(store.glob(path))]
+        inside = mark + rest if "://" in first else ""
+        return [store.unstrip_protocol(found) + inside for found in sorted(store.glob(path))]
 
 
 def _store(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
@@ -305,13 +307,22 @@ def _lock(file: IO[bytes]) -> bool:
     return True
 
 
-def grown_file(source: LocalFile, file: IO[bytes]) -> AbstractContextManager[Write]:
-    """Give a function that writes to the end of a local file; after an error, it is again of this size.
+@contextmanager
+def grown_file(source: LocalFile, raw: IO[bytes]) -> Iterator[AbstractContextManager[Write]]:
+    """Give what opens a function that writes to the end of a local file; after an error, it is again as it was.
 
     Raises:
-        ArchiveError: it cannot be written, or has changed.
+        ArchiveError: it has changed.
     """
-    return _told(source.url, _grown(source, file))
+    source.check_open(raw)  # what another process has appended meanwhile would be overwritten
+    try:
+        yield _told(source.url, _grown(source, raw))
+    except BaseException:
+        with suppress(OSError):
+            raw.truncate(source.size)
+            if os.utime in os.supports_fd:  # what has not changed keeps its index
+                os.utime(raw.fileno(), ns=(time.time_ns(), source.version))
+        raise
 
 
 @contextmanager
@@ -343,9 +354,8 @@ def _stored(url: str, options: Mapping[str, Any]) -> Iterator[IO[bytes]]:
 
 def remove_remains(url: str) -> None:
     """Remove what writers of a local file, of its parts and of their indexes left when they were killed."""
-    pattern = f".{glob.escape(os.path.splitext(os.path.basename(url))[0])}*.{'[0-9a-f]' * 8}.partial"
-    for remains in glob.iglob(pattern, root_dir=os.path.dirname(url) or None):
-        path = os.path.join(os.path.dirname(url), remains)
+    folder, name = map(glob.escape, os.path.split(os.path.splitext(url)[0]))
+    for path in glob.iglob(os.path.join(folder, f".{name}*.{'[0-9a-f]' * 8}.partial")):
         with suppress(OSError), open(path, "ab") as file:  # a BlockingIOError: its writer lives
             # A new one may not be locked yet.
             if os.fstat(file.fileno()).st_mtime < time.time() - 60 and _lock(file):
@@ -371,16 +381,10 @@ def _renamed(path: str) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _grown(source: LocalFile, raw: IO[bytes]) -> Iterator[IO[bytes]]:
-    source.check_open(raw)  # what another process has appended meanwhile would be overwritten
-    try:
-        with open(raw.fileno(), "r+b", closefd=False) as file:
-            file.seek(source.size)
-            yield file
-            _finish(file)
-    except BaseException:
-        with suppress(OSError):
-            raw.truncate(source.size)
-        raise
+    with open(raw.fileno(), "r+b", closefd=False) as file:
+        file.seek(source.size)
+        yield file
+        _finish(file)
 
 
 def _finish(file: IO[bytes]) -> None:

@@ -204,8 +204,7 @@ def divide(
     if index is not None:
         borders = _snapped(borders, [0, *index.marks.offsets, source.size])
     for start, stop in pairwise(borders if len(borders) > 1 else [0, 0]):
-        first = None if index is None else start
-        yield Split(source, framer, start, stop, first, max_frame_size)
+        yield Split(source, framer, start, stop, None if index is None else start, max_frame_size)
 
 
 def _snapped(borders: list[int], places: Sequence[int]) -> list[int]:

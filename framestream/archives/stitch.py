@@ -98,9 +98,7 @@ class Seam:
         """Return the split with its true first frame; with none if an error ended the file before it."""
         if not split.start:
             self.true, self.error = 0, None
-        if self.error is not None:
-            return replace(split, first=max(split.stop, 1))
-        return replace(split, first=self.true)
+        return replace(split, first=self.true if self.error is None else max(split.stop, 1))
 
     def fits(self, split: Split, chain: Chain) -> bool:
         """Say whether the chain of a split is the true one. Before the first frame of a file there may be padding."""
@@ -284,6 +282,8 @@ class Process(Generic[R]):
                 for last in waiting:
                     yield last.result()
             except BrokenExecutor as error:
+                if error.__cause__ is not None:  # what came from it, and its traceback
+                    raise WorkerError("the result of a process cannot be unpickled here") from error
                 reason = "a process that cut frames was killed, or could not start"
                 hint = 'a script calls this under `if __name__ == "__main__":`'
                 raise WorkerError(f"{reason}; {hint}") from error
@@ -308,9 +308,9 @@ def process(splits: Iterable[Split], function: Callable[[Reader], R], *, jobs: i
         FramingError, PayloadError: what ended the reading of a split, after the results of those before it.
         ArchiveError: a file cannot be read, or has changed.
         ValueError: the function or the framer cannot be pickled.
-        WorkerError: a process was killed, or could not start, or its error cannot be pickled. On Linux, processes
-            are copies of one that has a single thread; otherwise each imports the script again, so a script must
-            call this under ``if __name__ == "__main__":``.
+        WorkerError: a process was killed, or could not start, its error cannot be pickled, or its result cannot be
+            unpickled. On Linux, processes are copies of one that has a single thread; otherwise each imports the
+            script again, so a script must call this under ``if __name__ == "__main__":``.
     """
     check_count("jobs", jobs, least=1)
     check_function("function", function)
