@@ -142,8 +142,8 @@ class ReceiveBuffer:
 
     # Bytes in
 
-    def append(self, chunk: bytes) -> None:
-        """Add a chunk at the end; only a tiny one is ever copied."""
+    def append(self, chunk: bytes) -> int:
+        """Add a chunk at the end; only a tiny one is ever copied. Return the number of unconsumed bytes."""
         size = len(self.head)
         if self.pos == size and not self.queued and self.place is None:
             # As `_replace_head`, without the call: most chunks arrive when all before them is read.
@@ -151,17 +151,18 @@ class ReceiveBuffer:
             self.head = chunk
             self.pos = 0
             self._joined = False
-        else:
-            if self.place is not None:
-                chunk = chunk[self.fill(chunk) :]  # a place that is full is closed
-            elif self.view is not None:
-                self.settle()
-            if type(self.head) is bytearray and not self.queued and len(chunk) < _TINY:
-                # A frame that drips in while its end is searched: it would be joined at once.
-                self.head += chunk
-                self.copied += len(chunk)
-            elif chunk:
-                self._queue(chunk)
+            return len(chunk)
+        if self.place is not None:
+            chunk = chunk[self.fill(chunk) :]  # a place that is full is closed
+        elif self.view is not None:
+            self.settle()
+        if type(self.head) is bytearray and not self.queued and len(chunk) < _TINY:
+            # A frame that drips in while its end is searched: it would be joined at once.
+            self.head += chunk
+            self.copied += len(chunk)
+        elif chunk:
+            self._queue(chunk)
+        return self.size
 
     def extend(self, view: memoryview) -> bool:
         """Copy the view behind the short rest of the head; return False, and do nothing, if there is none.

@@ -130,6 +130,8 @@ FRESH, SEARCHING, KNOWN, STREAMING, TRUNCATING, SKIPPING, BROKEN = State
 IN_PARTS: Final = "a frame is being streamed in parts; finish it, or skip it with skip_frame() or by leaving its block"
 PAYLOAD: Final[Any] = object()  # the value of a frame that `condition.decode` makes from the payload
 _NONE: Final[Any] = object()  # in place of a condition; a caller may pass `None` by mistake
+_named: tuple[ReadCondition[Any] | None, str] = (None, "")
+_NO_FAULTS: Final = (0, 0, 0)
 _NOTHING: Final[list[Any]] = []  # shared and never appended to, so that an idle decoder is small
 
 
@@ -191,16 +193,15 @@ class CurrentFrame:
         error: why it is skipped, if it is too large.
         report: whether `error` is reported when all of the frame is gone.
         no_end_at: where the stream must not end, because the frame that ends there is not final; or -1.
-        kept: while TRUNCATING: the part of the beginning that has arrived; `missing` bytes have not.
+        kept: while TRUNCATING: the part of the beginning that has arrived.
         kept_end: stream offset at which the kept part ends.
         patience: frames until other tasks get a turn, see `FrameDecoder.begin_turn`.
     """
 
     # fmt: off
     __slots__ = (
-        "_named", "buffer", "condition", "consumed", "end", "error", "first", "kept",
-        "kept_end", "missing", "need", "no_end_at", "patience", "payload_start", "report", "resume",
-        "settled", "size", "state", "stop", "value", "window",
+        "buffer", "condition", "consumed", "end", "error", "first", "kept", "kept_end", "need", "no_end_at",
+        "patience", "payload_start", "report", "resume", "settled", "size", "state", "stop", "value", "window",
     )
     # fmt: on
 
@@ -209,9 +210,8 @@ class CurrentFrame:
     def __init__(self, buffer: ReceiveBuffer) -> None:
         self.buffer = buffer
         self.window = Window(b"")
-        self._named: tuple[ReadCondition[Any] | None, str] = (None, "")
-        self.kept: list[bytes] = _NOTHING
-        self.first = self.stop = self.missing = self.kept_end = 0
+        self.kept: bytes | bytearray = b""
+        self.first = self.stop = self.kept_end = 0
         self.no_end_at = -1
         self.patience = _ENDLESS
         self.report = False
@@ -482,15 +482,13 @@ class CurrentFrame:
 
     def gather(self, limit: int, eof: bool) -> bytes | FrameEnd | NeedData:
         """Return the beginning to keep, once it is complete."""
-        while self.missing:
+        while missing := limit - len(self.kept):
             part = self.next_part(limit, eof)
             if not isinstance(part, bytes):
                 return part
-            kept = part[: self.missing]
-            self.kept_end = self.buffer.offset - len(part) + len(kept)
-            self.kept.append(kept)
-            self.missing -= len(kept)
-        return b"".join(self.kept)
+            self.kept_end = self.buffer.offset - max(len(part) - missing, 0)
+            self.kept += part[:missing]
+        return bytes(self.kept)
 
     # Limits
 
@@ -533,8 +531,7 @@ class CurrentFrame:
         self.state = SKIPPING
         if policy == "truncate":
             self.state = TRUNCATING
-            self.kept = []
-            self.missing = limit
+            self.kept = bytearray()
             self.kept_end = self.buffer.offset
         return True
 
@@ -585,9 +582,11 @@ class CurrentFrame:
 
     def name_of(self, condition: ReadCondition[Any]) -> str:
         """Return the spec string, made once: it costs more than a frame, and bad frames come in floods."""
-        if condition is not self._named[0]:
-            self._named = condition, str(condition)
-        return self._named[1]
+        global _named  # noqa: PLW0603 - one for all decoders: 8 bytes of each would be for bad frames only
+        named = _named
+        if condition is not named[0]:
+            _named = named = condition, str(condition)
+        return named[1]
 
     def placed(self, error: E, at: int = 0) -> E:
         """Add to an error its place, `at` bytes after the first unconsumed one, and what the frame looks like."""
@@ -689,10 +688,9 @@ class FrameDecoder:
 
     # fmt: off
     __slots__ = (
-        "__weakref__", "_bad", "_batch", "_buffer", "_cut", "_discarded", "_eof", "_error",
-        "_finished", "_first", "_frame", "_high_water", "_other", "_oversized", "_quota", "_ripe", "_start",
-        "ahead", "condition", "last_size", "max_frame_size", "on_discard", "on_oversize",
-        "on_payload_error", "parsed",
+        "_batch", "_buffer", "_cut", "_eof", "_error", "_faults", "_finished", "_first", "_frame",
+        "_high_water", "_other", "_quota", "_ripe", "_start", "ahead", "condition", "last_size",
+        "max_frame_size", "on_discard", "on_oversize", "on_payload_error", "parsed",
     )
     # fmt: on
 
@@ -724,11 +722,12 @@ class FrameDecoder:
         self._error: Exception | None = None  # raised by every call if the frame is BROKEN
         self._cut = 0  # frames delivered, bad, or cut ahead
         self._start = 0  # offset of the frame delivered last, if it was not part of a batch
-        self.last_size = 0
+        self.last_size = self._high_water = 0
         self.parsed = False
         self._ripe = _RUN  # when `_cut` is as much, enough frames of one kind came in a row to look ahead
         self._quota = _FIRST_QUOTA
-        self._oversized = self._discarded = self._bad = self._high_water = 0  # see `stats`
+        # Frames above the limit, bytes of them discarded, frames that cannot be decoded: mostly none.
+        self._faults = _NO_FAULTS
 
     def begin_turn(self) -> None:
         """Raise `Respite` after many frames, counted from here: other tasks have just had a turn.
@@ -756,10 +755,9 @@ class FrameDecoder:
         if type(data) is not bytes:
             data = _bytes_of(data)
         if data:
-            buffer = self._buffer
-            buffer.append(data)
+            size = self._buffer.append(data)
             # `held`, without two calls for each chunk of an echo: mostly nothing is cut ahead.
-            if (held := self.held if self.ahead else len(buffer.head) - buffer.pos + buffer.queued) > self._high_water:
+            if (held := self.held if self.ahead else size) > self._high_water:
                 self._high_water = held
 
     def receive_eof(self) -> None:
@@ -831,7 +829,7 @@ class FrameDecoder:
         if frame.state is not BROKEN:  # a broken frame stays
             self._prepare(_NONE, -1)
         if frame.state is TRUNCATING:
-            frame.state, frame.kept = SKIPPING, _NOTHING
+            frame.state, frame.kept = SKIPPING, b""
         with suppress(FramestreamError):  # every later call raises it
             self.drop_skipped()
         leftover = self.leftover
@@ -1004,17 +1002,16 @@ class FrameDecoder:
         if type(found) is tuple and len(found) == 3:
             first, stop, end = found
             try:
-                is_plain = type(end) is int and start <= first <= stop <= end <= start + limit and start < end
+                is_plain = type(end) is int and 0 < (size := end - start) <= limit and start <= first <= stop <= end
             except TypeError:
                 is_plain = False
             if is_plain:
-                size = end - start
-                if size <= have + buffer.queued:
+                if (is_here := size <= have) or size <= have + buffer.queued:
                     payload: Any = b""  # bytes
                     try:
                         payload = (
                             head[first:stop]
-                            if size <= have
+                            if is_here
                             else (bytes(lent[first:stop]) if lent else buffer.peek(stop - first, at=first - start))
                         )
                         frame = condition.decode(payload)
@@ -1024,7 +1021,7 @@ class FrameDecoder:
                     # Here, each call would cost a tenth of a small frame.
                     self._start, self.last_size, self._batch = buffer.base + start, size, None
                     self._cut += 1
-                    if size <= have:
+                    if is_here:
                         buffer.pos = end
                     elif lent is not None:
                         buffer.drop_lent(lent, size)
@@ -1164,7 +1161,7 @@ class FrameDecoder:
         start = buffer.offset - frame.consumed
         if frame.state is TRUNCATING:
             self.last_size = frame.kept_end - start
-            frame.state, frame.kept = SKIPPING, _NOTHING
+            frame.state, frame.kept = SKIPPING, b""
         else:
             self.last_size = frame.consumed + buffer.drop(frame.end)
             frame.reset()
@@ -1192,20 +1189,24 @@ class FrameDecoder:
             frame.tire(_BAD)  # nothing is consumed yet: the next call meets it again
         if isinstance(error, PayloadError):
             self._finish()
-            self._bad += 1
+            self._count(payload_errors=1)
             self._ripe, self._quota = self._cut + _RUN, 0
             if self.on_payload_error is None:
                 return False
             self.on_payload_error(error)
             return True
         if isinstance(error, FrameTooLarge):
-            self._oversized += frame.error is None  # otherwise it is counted already
+            self._count(oversize=frame.error is None)  # otherwise it is counted already
             if frame.begin_skip(error, limit, policy):
                 return policy != "raise"
         if isinstance(error, (FramingError, FramerContractError)) and not isinstance(error, IncompleteFrame):
             frame.state = BROKEN
             self._error = error
         return False
+
+    def _count(self, oversize: int = 0, discarded: int = 0, payload_errors: int = 0) -> None:
+        faults = self._faults
+        self._faults = (faults[0] + oversize, faults[1] + discarded, faults[2] + payload_errors)
 
     def _note_end(self, condition: ReadCondition[Any]) -> None:
         if condition.can_be_empty and self._eof and not self._buffer.size:
@@ -1349,7 +1350,7 @@ class FrameDecoder:
             self._note_end(condition)
             if error is not None:
                 error.discarded = size
-                self._discarded += size
+                self._count(discarded=size)
                 if report:
                     try:
                         raise error  # for `on_discard`
@@ -1440,6 +1441,6 @@ class FrameDecoder:
     def stats(self) -> DecoderStats:
         """The decoder's counters."""
         buffer = self._buffer
-        not_delivered = (self._oversized, self._discarded, self._bad, int(self._frame.state is BROKEN))
         received, frames = buffer.end - self._first, self._cut - len(self.ahead)
-        return DecoderStats(received, frames, *not_delivered, self._high_water, buffer.copied)
+        rest = int(self._frame.state is BROKEN), self._high_water, buffer.copied
+        return DecoderStats(received, frames, *self._faults, *rest)

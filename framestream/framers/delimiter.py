@@ -41,7 +41,8 @@ class DelimiterSearch(Framer[T]):
             synchronises="likely" if any(starmap(_overlap, product(delimiters, repeat=2))) else "exact",
             _written=b"" if self.keep else delimiters[0],
             _shortest=shortest,
-            _longer=tuple(reversed(longer)),
+            # Kept, they need not be told apart.
+            _longer=() if self.keep else tuple(reversed(longer)),
             # No delimiter contains another except at its end, so the match that starts first also ends
             # first, and is the longest that ends there.
             _any=re.compile(b"(" + b"|".join(map(re.escape, delimiters)) + b")"),

@@ -6,9 +6,11 @@ end in a function instead are in `callbacks`.
 
 from __future__ import annotations
 
-from asyncio import CancelledError, current_task, sleep
+from asyncio import CancelledError, Task, current_task, sleep
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextvars import Context
+from operator import is_
+from sys import exception
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from weakref import ref
 
@@ -109,24 +111,21 @@ async def next_answer(
     After the end of the stream, raise the error that ends a read, or with `iterating` the one that ends an
     iteration. `read` is the read that waits, if not the stream's own one.
     """
+    # Each name of this coroutine takes 8 bytes of a connection that waits ("idle" in benchmarks/).
     receiver = stream.receiver
-    decoder = receiver.decoder
     while True:
         # Frames cut ahead are there, whatever the transport does ("lines" and "prefix-64" in benchmarks/).
-        ahead = decoder.ahead
-        if ahead and ask is None and decoder.condition is condition and receiver.reader is None:
-            answer = ahead.pop()
-            if not ahead:
-                stream.watch_for_end()
-            return answer
+        answer: Any = receiver.decoder.ahead
+        if answer and ask is None and receiver.decoder.condition is condition and receiver.reader is None:
+            return answer.pop() if len(answer) > 1 else _last_of(answer, stream)
         if receiver.reader is not None or receiver.state is not FLOWING:
             receiver.check_free()
         try:
-            answer = decoder.next_frame(condition) if ask is None else ask(condition)
+            answer = receiver.decoder.next_frame(condition) if ask is None else ask(condition)
             if answer is NEED_DATA:
                 pause = receiver.kept_pause if read is None else Pause((read,))
                 if pause is None:
-                    pause = receiver.kept_pause = Pause((AwaitedRead(stream, condition),))
+                    pause = receiver.kept_pause = Pause((AwaitedRead(stream),))
                 read = pause[0]
                 read.condition = condition
                 read.ask = ask
@@ -136,14 +135,11 @@ async def next_answer(
                 try:
                     answer = receiver.poll(read)
                     if answer is NEED_DATA:
-                        read._asyncio_future_blocking = True
                         try:
                             await pause  # type: ignore[misc]  # it has no other methods of a generator
                         except CancelledError:
-                            if read.answer is NEED_DATA or (task := current_task()) is None:
+                            if read.answer is NEED_DATA or not _put_off(current_task()):
                                 raise
-                            task.uncancel()  # it came too late for this await, and has the next one
-                            task.cancel()
                         answer, read.answer = read.answer, NEED_DATA
                 finally:
                     read.callback = read.context = None
@@ -151,11 +147,22 @@ async def next_answer(
             break
         except Respite:
             await _give_a_turn(stream, condition)
-        except (IncompleteFrame, FrameTooLarge) as error:
-            raise stream.explain(error) from stream.error
+        except (IncompleteFrame, FrameTooLarge):
+            raise stream.explain(exception()) from stream.error  # type: ignore[arg-type]  # there is one
     if answer is END:
         raise stream.ended(iterating=iterating) from stream.error
     return answer
+
+
+def _last_of(ahead: list[T], stream: IOStream) -> T:
+    frame = ahead.pop()
+    stream.watch_for_end()
+    return frame
+
+
+def _put_off(task: Task[Any] | None) -> bool:
+    # A cancellation that came too late for this await: the next one has it.
+    return task is not None and task.uncancel() >= 0 and task.cancel()
 
 
 async def _give_a_turn(stream: IOStream, condition: ReadCondition[Any]) -> None:
@@ -189,15 +196,12 @@ class AwaitedRead(PendingRead):
     consumed nothing.
     """
 
-    # fmt: off
-    __slots__ = (
-        "_asyncio_future_blocking", "answer", "callback", "context", "get_loop", "result",
-    )
-    # fmt: on
+    __slots__ = ("answer", "callback", "context", "get_loop", "result")
 
-    _asyncio_future_blocking: bool
+    # A task asks for this mark before it waits, and removes it: here it stays, which spares a slot, and setting it.
+    _asyncio_future_blocking = property(bool, is_)  # type: ignore[arg-type]  # what a setter returns does not matter
 
-    def __init__(self, stream: IOStream, condition: ReadCondition[Any]) -> None:
+    def __init__(self, stream: IOStream, condition: ReadCondition[Any] = REST) -> None:
         super().__init__(stream, condition)
         self.answer: Any = NEED_DATA  # or the error that `result` raises
         self.callback: Callable[[AwaitedRead], object] | None = None

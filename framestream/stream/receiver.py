@@ -240,7 +240,7 @@ class Receiver:
             self.decoder.receive_data(self._kept.view[:nbytes].tobytes())
         elif self.decoder.borrow(self._kept.view[:nbytes]):
             self._kept.borrower = self.decoder
-        if nbytes >= (_FOR_PARSED if self.decoder.parsed else READ_AHEAD):
+        if nbytes > _COPIED and nbytes >= (_FOR_PARSED if self.decoder.parsed else READ_AHEAD):
             self._in_bulk = self.state is FLOWING
         elif self._in_bulk:
             # That was the rest of what is there: no further receive without a pass of the loop.
