@@ -123,15 +123,6 @@ def borrowing(wire: bytes) -> Feeder:
     return feeder
 
 
-@pytest.mark.parametrize("kind", list(PIECES))
-@pytest.mark.parametrize("size", [1, 600, 50_000])
-def test_any_frame_can_be_cut_from_borrowed_bytes(kind: str, size: int) -> None:
-    condition, write = PIECES[kind]
-    frames = [b"A" * size] * (100_000 // size)
-    decoder = borrowing(b"".join(map(write, frames))).decoder
-    assert [decoder.next_frame(condition) for _ in frames] == frames
-
-
 def test_what_is_refused_in_borrowed_bytes_is_refused_at_its_place() -> None:
     with pytest.raises(FramingError, match=r"no '<' where a frame begins \(at offset 40004\)"):
         borrowing(bytes(50_000)).decoder.next_frame(Bracketed())
@@ -161,15 +152,6 @@ def test_a_view_of_any_format_can_be_lent(view: memoryview) -> None:
         decoder.get_buffer()  # a large frame has its place now
         decoder.borrow(view)
         assert decoder.leftover == begun + view.tobytes()
-
-
-def test_a_frame_that_begins_in_borrowed_bytes_may_end_in_others() -> None:
-    wire = prefixed(bytes(100_000))
-    feeder = borrowing(wire[:50_000])
-    assert feeder.decoder.next_frame(LengthPrefix()) is NEED_DATA
-    feeder.settle()
-    feeder.feed(wire[50_000:], "data")
-    assert feeder.decoder.next_frame(LengthPrefix()) == bytes(100_000)
 
 
 def test_large_borrowed_frames_are_copied_once() -> None:
