@@ -1440,7 +1440,5 @@ class FrameDecoder:
     @property
     def stats(self) -> DecoderStats:
         """The decoder's counters."""
-        buffer = self._buffer
-        received, frames = buffer.end - self._first, self._cut - len(self.ahead)
-        rest = int(self._frame.state is BROKEN), self._high_water, buffer.copied
-        return DecoderStats(received, frames, *self._faults, *rest)
+        faults = (*self._faults, int(self._frame.state is BROKEN))
+        return DecoderStats(self.received, self._cut - len(self.ahead), *faults, self._high_water, self._buffer.copied)

@@ -181,11 +181,10 @@ def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, plac
     ("cut lnie", 2, "did you mean 'line'?"),
     ("nonsense", 2, "framestream: No such command 'nonsense'.\nhint: framestream --help\n"),
     ("check no_such_module:thing", 2, "No module named 'no_such_module'"),
-    ("check json:nothing", 2, "has no attribute 'nothing'"),
     ("plugins show x", 2, "framestream: no plugin 'x' is installed\n"),
     ("-p x framers", 2, "framestream: no plugin 'x' is installed\n"),
     ("--config no-such-file framers", 1, "framestream: no-such-file: no such file or directory\n"),
-    ("new line", 2, "'line' is built in"),
+    ("new --update", 1, "no .framestream-new.json here; run this in the folder of a project that framestream new"),
     ("connect ./no-such-device -f line", 1, "framestream: ./no-such-device: no such file or directory\n"),
     ("connect exec:no-such-program -f line", 1, "cannot start no-such-program: no such file"),
     ("connect tls://a:1 -f line --ca no-such-file", 1, "in no-such-file: no such file or directory\n"),
@@ -212,6 +211,12 @@ def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, plac
     ("stats line /", 1, "framestream: /: is a directory; give its files, such as /*\n"),
     ("cut --jobs 2 line nosuch", 1, "framestream: nosuch: no such file or directory\n"),
     ("index -f line nosuch", 1, "framestream: nosuch: no such file or directory\n"),
+    ("cut line - --jobs 2", 2, "'-' is standard input, which cannot be read in parts; name a file\n"),
+    ("stats line -", 2, "'-' is standard input, which cannot be read in parts"),
+    ("index - -f line", 2, "'-' is standard input, which cannot be read in parts"),
+    ("repair - -f line", 2, "'-' is standard input, which cannot be read in parts"),
+    ("index sample:dns -f line", 2, "sample:dns comes with framestream and is only read; name a file of your own\n"),
+    ("repair sample:dns -f line", 2, "sample:dns comes with framestream and is only read"),
 ])  # fmt: skip
 def test_a_mistake_takes_a_line_and_a_hint(arguments, status, message, framestream):
     printed = framestream(*arguments.split())

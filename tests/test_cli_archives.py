@@ -172,21 +172,7 @@ def test_frames_of_a_compressed_pipe_appear_as_they_arrive(tmp_path):
         assert (b"", b"", 0) == (*process.communicate(timeout=10), process.returncode)
 
 
-# Mistakes, and the other commands
-
-
-@pytest.mark.parametrize(("command", "reason"), [
-    ("cut line - --jobs 2", "'-' is standard input, which cannot be read in parts; name a file"),
-    ("stats line -", "'-' is standard input"),
-    ("index - --framer line", "'-' is standard input"),
-    ("repair - --framer line", "'-' is standard input"),
-    ("index sample:dns --framer line", "sample:dns comes with framestream and is only read; name a file of your own"),
-    ("repair sample:dns --framer line", "sample:dns comes with framestream and is only read"),
-])  # fmt: skip
-def test_what_is_no_file_to_read_in_parts_is_told(framestream, command, reason):
-    printed = framestream(*command.split())
-    assert (2, "") == (printed.status, printed.out)
-    assert reason in printed.err
+# The other commands
 
 
 def test_stats_count_frames_and_draw_their_sizes(framestream, tmp_path):

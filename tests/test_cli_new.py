@@ -218,11 +218,6 @@ def test_what_cannot_be_merged_is_left_as_it_is(framestream, project, monkeypatc
         assert before == contents(project)
 
 
-def test_an_update_elsewhere_says_where_it_belongs(framestream):
-    told = f"framestream: no {RECORD} here; run this in the folder of a project that framestream new wrote\n"
-    assert (1, b"", told) == framestream("new", "--update")
-
-
 NO_NAME = "is not a framer name: lower-case words and digits, joined by hyphens"
 NO_DISTRIBUTION = "is not a distribution name: letters, digits and hyphens"
 

@@ -115,11 +115,7 @@ class _Commands(click.Group):
     package_name="framestream", message="%(package)s %(version)s" + (", compiled" if COMPILED else "")
 )
 @click.option(
-    "-p",
-    "selection",
-    multiple=True,
-    metavar="[no:]NAME",
-    help="Load a plugin, or disable it. May be repeated.",
+    "-p", "selection", multiple=True, metavar="[no:]NAME", help="Load a plugin, or disable it. May be repeated."
 )
 @click.option(
     "--config",
@@ -177,10 +173,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _explain(error: SpecError) -> None:
-    if error.spec and error.position is not None:
+    if not error.spec:  # a file of named framers is wrong
+        return
+    if error.position is not None:
         shown, before = printable(error.spec), printable(error.spec[: error.position])
         click.echo(f"  {shown}\n  {' ' * len(before)}^", err=True)
     hint = "framestream framers lists all; framestream framers NAME explains one and its options"
-    if error.spec and os.path.isfile(error.spec):  # it is given first, or without a framer
+    if os.path.isfile(error.spec):  # it is given first, or without a framer
         hint = f"{printable(error.spec)} is a file, not a framer; framestream framers lists those"
     tell("hint:", hint, "cyan")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import os
@@ -70,14 +71,25 @@ def connect(
     printer = LoopPrinter(output, settings.pop("separator"))
     complain = partial(printer.complain, url)
 
+    async def receive(stream: IOStream) -> None:
+        """Print frames until the stream ends, `count` are printed, or the stream is broken."""
+        numbers = itertools.count(1)
+        try:
+            async for frame in good_frames(stream.frames(printer.condition(framer)), policy, complain):
+                await printer.print(stream, frame)
+                if next(numbers) == count:
+                    break
+        except (FramingError, PayloadError, StreamClosed) as error:
+            complain(error)
+        await printer.flush()
+
     async def converse() -> None:
         opening = framestream.connect(url, framer=framer, half_open=True, on_discard=complain, **settings)
         async with await opened(opening) as stream:
-            frames = good_frames(stream.frames(printer.condition(framer)), policy, complain)
             try:
                 async with asyncio.TaskGroup() as group:
                     sending = group.create_task(_send(stream, writer, entry, complain))
-                    await _receive(stream, frames, count, printer, complain)
+                    await receive(stream)
                     sending.cancel()  # its result is no longer needed
             except BaseExceptionGroup as failed:
                 raise failed.exceptions[0] from None
@@ -144,26 +156,6 @@ def _from_hex(digits: str) -> bytes:
         return bytes.fromhex(digits)
     except ValueError:  # its text differs between versions of Python
         raise ValueError("bytes are written as pairs of hexadecimal digits") from None
-
-
-async def _receive(
-    stream: IOStream,
-    frames: AsyncIterator[Any],
-    count: int | None,
-    printer: LoopPrinter,
-    complain: Callable[[Exception], object],
-) -> None:
-    """Print frames until the stream ends, `count` are printed, or the stream is broken."""
-    printed = 0
-    try:
-        async for frame in frames:
-            await printer.print(stream, frame)
-            printed += 1
-            if printed == count:
-                break
-    except (FramingError, PayloadError, StreamClosed) as error:
-        complain(error)
-    await printer.flush()
 
 
 # What `serve` needs, too ------------------------------------------------------------------------------

@@ -94,25 +94,21 @@ def new(name: str | None, distribution: str | None, author: str | None, update: 
 def _words(name: str, distribution: str, author: str, year: str) -> dict[str, str]:
     """Return the words of the templates; refuse names that no plugin can have."""
     module = re.sub(r"[-.]+", "_", distribution).lower()
-    for is_wrong, complaint in (
-        (not _NAME.fullmatch(name), f"{name!r} is not a framer name: lower-case words and digits, joined by hyphens"),
-        (len(name) > _LONGEST_NAME, f"framer name of {len(name)} characters, limit {_LONGEST_NAME}"),
-        (name in BUILT_IN, f"{name!r} is built in, and stays so whatever a plugin says"),
-        (
-            not _DISTRIBUTION.fullmatch(distribution),
-            f"{distribution!r} is not a distribution name: letters, digits and hyphens, from a letter on",
-        ),
-        (
-            len(distribution) > _LONGEST_DISTRIBUTION,
-            f"distribution name of {len(distribution)} characters, limit {_LONGEST_DISTRIBUTION}",
-        ),
-        (module in _TAKEN or keyword.iskeyword(module), f"{module!r} is taken"),
-        (
-            not author.isprintable() or not {*author}.isdisjoint('"\\'),
-            f"{author!r} is no author: write one line without double quotes and backslashes",
-        ),
-    ):
-        if is_wrong:
+    is_one_line = author.isprintable() and {*author}.isdisjoint('"\\')
+    is_free = module not in _TAKEN and not keyword.iskeyword(module)
+    length, most = len(distribution), _LONGEST_DISTRIBUTION
+    no_distribution = f"{distribution!r} is not a distribution name: letters, digits and hyphens, from a letter on"
+    rules = {
+        f"{name!r} is not a framer name: lower-case words and digits, joined by hyphens": _NAME.fullmatch(name),
+        f"framer name of {len(name)} characters, limit {_LONGEST_NAME}": len(name) <= _LONGEST_NAME,
+        f"{name!r} is built in, and stays so whatever a plugin says": name not in BUILT_IN,
+        no_distribution: _DISTRIBUTION.fullmatch(distribution),
+        f"distribution name of {length} characters, limit {most}": length <= most,
+        f"{module!r} is taken": is_free,
+        f"{author!r} is no author: write one line without double quotes and backslashes": is_one_line,
+    }
+    for complaint, is_kept in rules.items():
+        if not is_kept:
             raise click.UsageError(complaint)
     return {
         "author": author,

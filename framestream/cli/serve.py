@@ -68,10 +68,7 @@ def command(text: str) -> Command:
     help="Expect a load balancer's PROXY header at the start of each connection.",
 )
 @click.option(
-    "--trusted",
-    multiple=True,
-    metavar="NETWORK",
-    help="Addresses of load balancers, such as 10.0.0.0/8; repeat it.",
+    "--trusted", multiple=True, metavar="NETWORK", help="Addresses of load balancers, such as 10.0.0.0/8; repeat it."
 )
 @click.option("--drain-timeout", type=options.seconds, default=10, help="Seconds to finish when told to stop.")
 @click.option("--admin", metavar="URL", help="Serve health checks and metrics over HTTP at this URL.")
