@@ -239,6 +239,7 @@ FRAMES: list[tuple[Any, Any, str]] = [
     (Sequence(Line(), Line()), 5, "frame is of type int, not one value for each part"),
     (Mapped(Line(), str, lambda value: value["name"]), {}, "'name'"),
     (Sequence(LINE, LINE), (b"a",), "frame of 1 value for 2 parts"),
+    (Sequence(LINE, LINE), (b"a",) * 3, "frame of 3 values for 2 parts"),
     (SIZED, ("two", b"hi"), "part 2 does not follow"),
     (SIZED, ("3", b"hi"), "2 bytes"),
     (Sequence(Spaced()), (b"a",), " only reads"),

@@ -20,6 +20,7 @@ def test_what_can_still_be_part_of_a_match_is_searched_again_and_nothing_else() 
     assert BLANK_LINE.find(Window(b"abcdefgh\r\n")) == NeedMore(resume=8, settled=8)
     assert Regex(b"END").find(Window(b"xE")) == NeedMore(resume=0, settled=0)
     assert Regex(rb"[a-z]{0,4000};").find(Window(b"abc")) == NeedMore(resume=3, settled=3)
+    assert Regex(rb"x[a-z]{1,30};").find(Window(b"xabc")) == NeedMore(resume=0, settled=0)  # not each word is tried
     assert Regex(rb"a?b?c").find(Window(b"ab")) == NeedMore(resume=2, settled=2)
 
 
