@@ -520,6 +520,11 @@ Msgpack(ext_hook=refuse_type_1):  packed(msgpack.ExtType(2, b"a"), msgpack.ExtTy
 # A later part depends on all values before.
 Sequence(Line(), Msgpack(), part_of):  b"raw\n\x03abcline\n\x00xyz\n"
     -> ("raw", 3, b"abc"), ("line", 0, "xyz")
+# In smaller chunks, the own limit of a part is met before what is wrong beyond it, and before that of the frame.
+Sequence(Msgpack(max_size=4), Line()):  b"\x9f" + b"\1" * 10 + b"\xc1"
+    -> "frame exceeds the limit of 4 bytes (at offset 0)"
+Sequence(Sequence(LengthPrefix(1, strip=0), LINE, max_size=5), LINE, max_size=6):  b"\x7f" * 150
+    -> "frame exceeds the limit of 5 bytes (at offset 0)"
 # A part that a function names takes bytes: no frame begins at the end.
 Sequence(lambda: LINE):  b"a\nb\n" -> (b"a",), (b"b",)
 # A header that makes no sense breaks the stream.

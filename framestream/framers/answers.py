@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
 from framestream.errors import (
@@ -141,6 +142,17 @@ def check_own_limit(condition: ReadCondition[Any], data: bytes | bytearray, begi
     # The size is in the message if the part declares it, whatever has arrived by now.
     probe = Window(data[begin : begin + limit + condition.overhead + 1])
     raise FrameTooLarge(limit=limit, size=size if type(condition.find(probe)) is tuple else None)
+
+
+def check_limit_before(condition: ReadCondition[Any], window: Window) -> None:
+    """Hold a part that is refused to its condition's own limit first: smaller chunks would have shown that."""
+    limit, start = condition.max_size, window.start
+    if limit is not None and len(window.data) > (most := start + limit + condition.overhead + 1):
+        found: Any = None
+        with suppress(FramingError):
+            found = condition.find(Window(window.data[start:most]))
+        if type(found) is NeedMore:
+            raise FrameTooLarge(limit=limit)
 
 
 class Over(ReadCondition[T]):

@@ -25,6 +25,7 @@ from framestream.framer import (
     meant_by,
 )
 from framestream.framers.answers import (
+    check_limit_before,
     check_own_limit,
     complete,
     decoder_of,
@@ -208,7 +209,10 @@ def _find(run: _Run, offset: int, memo: Any, window: Window) -> Span | ValueSpan
             if type(found) is NeedMore:
                 check_own_limit(need, data, begin, 0, len(data) - begin)
                 here = (run, run.answers, begin - origin, found.memo)
-                return still_missing(found, inner, window, here, settles=False)
+                more = still_missing(found, inner, window, here, settles=False)
+                if need.max_size is not None:  # with so many, it is too large
+                    more.size = min(more.size, begin + need.max_size + need.overhead + 1 - window.start)
+                return more
             if found[-1] is PADDING:
                 return found  # type: ignore[no-any-return]
             first, stop, at = found[:3]
@@ -251,6 +255,8 @@ def _ask(
     except FramingError as error:
         if error.position is None:
             error.position = inner.start
+        if condition is run.need:  # and no body: that has the limit of the frame
+            check_limit_before(condition, inner)
         raise
 
 
