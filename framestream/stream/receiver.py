@@ -32,7 +32,6 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from enum import Enum
-from io import BytesIO
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
@@ -120,26 +119,25 @@ class KeptBuffer:
     copies them when, and only when, the buffer is needed again.
 
     Attributes:
-        file: the buffer; it copies its first bytes for half of what a slice of the view costs.
-        view: the same, to receive into and to borrow from.
+        view: the buffer.
         start: its first `READ_AHEAD` bytes, which are enough for most.
         borrower: the decoder that still uses its bytes.
     """
 
-    __slots__ = ("borrower", "file", "start", "view")
+    __slots__ = ("borrower", "start", "view")
 
     SIZE: Final = 1 << 19
 
     def __init__(self) -> None:
-        self.file = BytesIO(bytes(self.SIZE))
-        self.view = self.file.getbuffer()
+        self.view = memoryview(bytearray(self.SIZE))
         self.start = self.view[:READ_AHEAD]
         self.borrower: FrameDecoder | None = None
 
     def take_back(self) -> None:
         """Make the borrower copy the bytes it needs."""
         borrower, self.borrower = self.borrower, None
-        borrower.settle()  # type: ignore[union-attr]  # there is one
+        if borrower is not None:
+            borrower.settle()
 
 
 _kept: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, KeptBuffer]] = WeakKeyDictionary()
@@ -239,8 +237,7 @@ class Receiver:
         if self._in_place:
             self.decoder.buffer_updated(nbytes)
         elif nbytes <= _COPIED:
-            self._kept.file.seek(0)
-            self.decoder.receive_data(self._kept.file.read(nbytes))
+            self.decoder.receive_data(self._kept.view[:nbytes].tobytes())
         elif self.decoder.borrow(self._kept.view[:nbytes]):
             self._kept.borrower = self.decoder
         if nbytes > _COPIED and nbytes >= (_FOR_PARSED if self.decoder.parsed else READ_AHEAD):
