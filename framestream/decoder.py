@@ -351,11 +351,6 @@ class CurrentFrame:
                 bad = middle
         return answer if type(answer) is NeedMore and (answer.settled or 0) > start else None
 
-    def begin(self, condition: ReadCondition[Any], found: Any) -> None:
-        """Become the frame of a condition that gave this answer to the first question."""
-        self.condition = condition
-        self.note(found)
-
     def note(self, found: Any) -> None:
         """Store the answer to the question just asked, and check it against the contract."""
         if type(found) is tuple:
@@ -1016,7 +1011,8 @@ class FrameDecoder:
                         )
                         frame = condition.decode(payload)
                     except FAULTS as error:
-                        current.begin(condition, found)  # which refuses positions that cannot cut
+                        current.condition = condition
+                        current.note(found)  # which refuses positions that cannot cut
                         raise self._undecodable(condition, error, payload, first - start)
                     # Here, each call would cost a tenth of a small frame.
                     self._start, self.last_size, self._batch = buffer.base + start, size, None
@@ -1034,7 +1030,8 @@ class FrameDecoder:
         if lent is not None:
             buffer.settle()
             return self._whole_frame(condition, limit)
-        current.begin(condition, found)
+        current.condition = condition
+        current.note(found)
         return self._next(condition, limit)
 
     def _next(self, condition: ReadCondition[Any], limit: int) -> Any:

@@ -331,7 +331,7 @@ def test_a_wrong_trailer_is_refused_after_the_parts_before_it() -> None:
     assert caught.offset == 6
 
 
-def test_limits_are_per_call_then_per_condition_then_per_decoder() -> None:
+def test_limits_and_policies_are_per_call_then_per_condition_then_per_decoder_and_wrong_ones_are_refused() -> None:
     assert fed(b"123456\n", **SMALL).next_frame(Lines(max_size=6)) == b"123456"
     assert fed(b"123456\n", **SMALL).next_frame(Lines(max_size=4), max_size=6) == b"123456"
     caught = refused(FrameTooLarge, fed(b"123456\n").next_frame, Lines(max_size=4), match=r"limit of 4 bytes \(at")
@@ -343,9 +343,6 @@ def test_limits_are_per_call_then_per_condition_then_per_decoder() -> None:
     assert [decoder.next_batch(Prefixed(), on_oversize="discard") for _ in range(3)] == [[b"ok"], [b"fine"], NEED_DATA]
     refused(ValueError, FrameDecoder, match="max_frame_size is -1", max_frame_size=-1)
     refused(ValueError, FrameDecoder, match="offset is -1", offset=-1)
-
-
-def test_an_unknown_policy_is_refused_at_once() -> None:
     for refuse in (FrameDecoder, partial(fed().next_frame, Lines()), partial(fed().next_batch, Lines())):
         refused(ValueError, refuse, match="on_oversize is 'drop'; it must be one of raise, discard", on_oversize="drop")
 
