@@ -320,9 +320,11 @@ def test_a_command_without_an_answer_ends_the_connection_and_is_named(
     assert (b"", 2, True) == (answer, ran.err.count("\n"), complaint in ran.err), ran.err
 
 
-def test_a_command_that_takes_too_long_is_killed_when_the_server_ends(tmp_path):
+@pytest.mark.parametrize("program", ["exec sleep 600", "sleep 600"])  # in the command's place, or started by it
+def test_a_command_that_takes_too_long_is_killed_when_the_server_ends(program, tmp_path):
     os.mkfifo(tmp_path / "fifo")
-    options = ["-f", "line", "--exec", f"sh -c 'read frame; exec sleep 600 >{tmp_path}/fifo'", "--drain-timeout", "0"]
+    command = f"sh -c 'read frame; {program} >{tmp_path}/fifo; true'"
+    options = ["-f", "line", "--exec", command, "--drain-timeout", "0"]
     with start("serve", "tcp://127.0.0.1:0", *options) as server:
         url = listening(server)
         with socket.create_connection(("127.0.0.1", port(url))) as client:
@@ -333,6 +335,19 @@ def test_a_command_that_takes_too_long_is_killed_when_the_server_ends(tmp_path):
         (told,) = server.stderr.read().splitlines()
     assert told.endswith(b": the time to drain is over, cutting 1 connection")
     assert 0 == server.returncode
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_ctrl_c_lets_a_command_that_has_begun_finish(workers, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    options = ["-f", "line", "--exec", f"sed {tmp_path}/fifo -e 's/go/done/'", "--workers", workers]
+    with start("serve", "tcp://127.0.0.1:0", *options, start_new_session=True) as server:
+        with socket.create_connection(("127.0.0.1", port(listening(server)))) as client:
+            client.sendall(b"one\n")
+            with open(tmp_path / "fifo", "wb") as awaited:  # by the command, which has begun
+                os.killpg(server.pid, signal.SIGINT)  # as a terminal does
+                awaited.write(b"go\n")
+            assert b"done\n" == client.recv(100)
 
 
 @pytest.mark.parametrize(

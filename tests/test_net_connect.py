@@ -354,9 +354,7 @@ def test_a_program_leaves_the_descriptors_it_was_started_with_as_they_were():
 async def test_the_loops_own_pipes_to_a_program_push_only_while_that_is_wanted():
     """As a loop is used that cannot watch pipes of ours; here it is the transport alone."""
     program = LoopPipes("cat")
-    start = asyncio.get_running_loop().subprocess_exec
-    await start(lambda: program, "cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    program.take_pipes()
+    await program.start(["cat"])
     side = Side(program, size=1000)
     side.on_push = program.pause_reading
     await side.send(b"x" * 2500)

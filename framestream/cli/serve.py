@@ -32,6 +32,7 @@ Command = tuple[str, ...]
 # Sent by whatever process finds out. (The system sends SIGPIPE for any connection that a peer has left.)
 _READER_IS_GONE: Final = getattr(signal, "SIGUSR1", signal.SIGTERM)
 _KILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
+_kill_group: Final = getattr(os, "killpg", os.kill)
 
 
 def command(text: str) -> Command:
@@ -306,7 +307,11 @@ class Execute(Handler):
     async def _run(self, stream: framestream.IOStream, data: bytes) -> bytes:
         """Return the command's output. Without its client, its streams end, and it has some seconds to end as well."""
         try:
-            program = await framestream.connect_process(self.argv, max_frame_size=self.most + 1, half_open=True)
+            # Of a session of its own: Ctrl-C is for the server, which lets what has begun finish; and what the
+            # command has started ends with it.
+            program = await framestream.connect_process(
+                self.argv, start_new_session=True, max_frame_size=self.most + 1, half_open=True
+            )
         except framestream.ConnectError as error:
             raise self._failure(f"cannot be started: {describe_os_error(error.attempts[0][1])}") from error
         stream.set_close_callback(program.close)
@@ -323,7 +328,7 @@ class Execute(Handler):
         finally:
             if program.exit_code is None:  # it answers too much, or the time to drain is over
                 with suppress(ProcessLookupError):
-                    os.kill(program.pid, _KILL)
+                    _kill_group(program.pid, _KILL)
             program.close()
             await program.wait_exit()
         stream.sender.check_can_write()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
 from subprocess import PIPE
 from typing import IO, Any
 
@@ -14,7 +13,7 @@ from framestream.errors import ConnectError, describe_os_error
 from framestream.net.sockets import on_failure
 from framestream.stream.options import check_options
 from framestream.stream.stream import IOStream
-from framestream.transport import LoopTransport, PipeTransport, Transport, can_watch_descriptors
+from framestream.transport import LoopTransport, PipeTransport, can_watch_descriptors
 
 TERMINATE_DELAY = 5.0
 """Seconds a program has to end by itself after the end of its input; then it is terminated."""
@@ -24,7 +23,7 @@ KILL_DELAY = 2.0
 
 
 class Program(asyncio.SubprocessProtocol):
-    """A running program: its end, and the ways to end it.
+    """A running program: its end, and the ways to end it. The transport over its pipes is one.
 
     Args:
         name: for messages.
@@ -33,16 +32,28 @@ class Program(asyncio.SubprocessProtocol):
         peer: its name with its process id.
         exited: done with its exit status, or minus the signal that ended it.
         process: the loop's transport of it.
+        stdin, stdout: its ends of the pipes, as for ``subprocess``.
     """
 
+    may_read_no_more = True
+    peer = ""
+    stdin = stdout = PIPE
+
     def __init__(self, name: str) -> None:
-        self._loop = asyncio.get_running_loop()
-        self.exited: asyncio.Future[int] = self._loop.create_future()
+        self.loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[int] = self.loop.create_future()
         self.process: Any = None
         self.peer = name
 
+    async def start(self, argv: Sequence[str], **options: Any) -> None:
+        """Start it, with the options of ``subprocess.Popen``."""
+        process, _ = await self.loop.subprocess_exec(
+            lambda: self, *argv, stdin=self.stdin, stdout=self.stdout, **options
+        )
+        self.connection_made(process)
+
     def connection_made(self, transport: Any) -> None:
-        """Store the process; called by the loop, or by `connect_process` if eager tasks make that later."""
+        """Store the process; called by the loop, or by `start` if eager tasks make that later."""
         if self.process is None:
             self.process = transport
             self.peer += f"[{transport.get_pid()}]"
@@ -57,33 +68,43 @@ class Program(asyncio.SubprocessProtocol):
 
     def end_soon(self) -> None:
         """Terminate it, and finally kill it, if it does not end by itself."""
-        if self.exited.done():
-            return
-        self._loop.call_later(TERMINATE_DELAY, self._end, self.process.terminate)
-        self._loop.call_later(TERMINATE_DELAY + KILL_DELAY, self._end, self.process.kill)
+        if self.process is not None and not self.exited.done():
+            self.loop.call_later(TERMINATE_DELAY, self._end, self.process.terminate)
+            self.loop.call_later(TERMINATE_DELAY + KILL_DELAY, self._end, self.process.kill)
 
     def _end(self, how: Callable[[], None]) -> None:
         if not self.exited.done():
             how()
 
 
-class OurPipes(PipeTransport):
-    """Our own pipes to a program; when they close, it has a while to end."""
+class OurPipes(Program, PipeTransport):
+    """A program on our own pipes; when they close, it has a while to end."""
 
-    __slots__ = ("_program", "peer")
+    def __init__(self, name: str) -> None:
+        Program.__init__(self, name)
+        ends: list[int] = []
+        with on_failure(_close_all, ends):
+            ends += os.pipe()
+            ends += os.pipe()
+            self.stdin, our_output, our_input, self.stdout = ends
+            PipeTransport.__init__(self, our_input, our_output)
 
-    may_read_no_more = True
-    peer: str
-
-    def __init__(self, read_fd: int, write_fd: int, program: Program) -> None:
-        super().__init__(read_fd, write_fd)
-        self._program = program
-        self.peer = program.peer
+    async def start(self, argv: Sequence[str], **options: Any) -> None:
+        """Start it, and let it alone have its ends of the pipes."""
+        try:
+            await super().start(argv, **options)
+        finally:
+            _close_all((self.stdin, self.stdout))
 
     def close(self) -> None:
         """Close the pipes: the program sees the end of its input."""
         super().close()
-        self._program.end_soon()
+        self.end_soon()
+
+
+def _close_all(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 class _Pipes:
@@ -121,12 +142,11 @@ class LoopPipes(Program, LoopTransport):
         self._arrived = bytearray()  # before a read
         self._ended = False
 
-    may_read_no_more = True
-
     # From the loop
 
-    def take_pipes(self) -> None:
-        """Begin; nothing is read yet. Until then the loop reads: it waits for the end of a program given up."""
+    async def start(self, argv: Sequence[str], **options: Any) -> None:
+        """Start it; nothing is read yet. Until then the loop reads: it waits for the end of a program given up."""
+        await super().start(argv, **options)
         LoopTransport.connection_made(self, _Pipes(self.process))
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
@@ -172,9 +192,9 @@ class ProcessStream(IOStream):
 
     __slots__ = ("_program",)
 
-    def __init__(self, transport: Transport, program: Program, **options: Any) -> None:
-        super().__init__(transport, **options)
-        self._program = program
+    def __init__(self, program: OurPipes | LoopPipes, **options: Any) -> None:
+        super().__init__(program, **options)
+        self._program = program  # under the transport, if that becomes TLS
 
     @property
     def pid(self) -> int:
@@ -205,6 +225,7 @@ async def connect_process(
     cwd: str | os.PathLike[str] | None = None,
     env: Mapping[str, str] | None = None,
     stderr: IO[Any] | int | None = None,
+    start_new_session: bool = False,
     **stream_options: Any,
 ) -> ProcessStream:
     """Start a program, without a shell, and return a stream to its standard input and output.
@@ -214,6 +235,8 @@ async def connect_process(
         cwd: where to run it.
         env: its environment, instead of this process's.
         stderr: where its messages go, as for ``subprocess``; by default to this process's stderr.
+        start_new_session: make it the leader of a session and a process group of its own: a signal of the
+            terminal, such as that of Ctrl-C, then does not reach it.
         stream_options: passed to the stream, such as ``framer`` and ``max_frame_size``.
 
     Raises:
@@ -226,26 +249,14 @@ async def connect_process(
         raise ValueError(f"argv is {argv!r}; it must be a list: a program and its arguments")
     name = os.fsdecode(argv[0])
     check_options({name: value for name, value in stream_options.items() if not name.endswith("framer")})
-    program = Program(name) if can_watch_descriptors() else LoopPipes(name)
-    run = asyncio.get_running_loop().subprocess_exec
-
-    async def start(stdin: int, stdout: int) -> None:
-        process, _ = await run(lambda: program, *argv, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env)
-        program.connection_made(process)
-
-    transport: Transport
     try:
-        if isinstance(program, LoopPipes):
-            await start(PIPE, PIPE)
-            program.take_pipes()
-            transport = program
-        else:
-            transport = OurPipes(*await _start_on_pipes(start), program)
+        program = OurPipes(name) if can_watch_descriptors() else LoopPipes(name)
+        with on_failure(program.close):
+            await program.start(argv, stderr=stderr, cwd=cwd, env=env, start_new_session=start_new_session)
+            return ProcessStream(program, **stream_options)
     except OSError as error:
         why = f"cannot start {name}: {_fault_of_directory(cwd) or describe_os_error(error)}"
         raise ConnectError(why, url=name, attempts=((name, error),)) from error
-    with on_failure(transport.close):
-        return ProcessStream(transport, program, **stream_options)
 
 
 def _fault_of_directory(cwd: str | os.PathLike[str] | None) -> str:
@@ -257,17 +268,3 @@ def _fault_of_directory(cwd: str | os.PathLike[str] | None) -> str:
         except OSError as error:
             return f"cannot enter the directory {directory}: {describe_os_error(error)}"
     return ""
-
-
-async def _start_on_pipes(start: Callable[[int, int], Awaitable[object]]) -> tuple[int, int]:
-    """Start a program on pipes of ours; return the descriptors to read and write."""
-    with ExitStack() as theirs, ExitStack() as unless_started:
-        their_input, our_output = os.pipe()
-        theirs.callback(os.close, their_input)
-        unless_started.callback(os.close, our_output)
-        our_input, their_output = os.pipe()
-        theirs.callback(os.close, their_output)
-        unless_started.callback(os.close, our_input)
-        await start(their_input, their_output)
-        unless_started.pop_all()
-    return our_input, our_output
