@@ -72,6 +72,16 @@ async def test_a_worker_that_dies_is_replaced_and_one_that_is_told_to_terminate_
     assert f"worker {pid} was told to terminate" in caplog.text
 
 
+async def test_a_worker_that_dies_is_replaced_while_what_it_has_forked_runs_on():
+    async with await serve(answer, HERE, workers=1) as server, await connect(server.url) as stream:
+        assert "fork" == await exchange(stream, "fork")
+        (pid,) = server.worker_pids
+        os.kill(pid, signal.SIGKILL)
+        assert str(pid) != await ask(server.url, "pid")
+        await server.aclose()
+        assert 0 == server.stats.open
+
+
 async def test_what_modules_print_while_a_worker_imports_them_is_no_output(tmp_path, monkeypatch, capfd):
     loud = "from framestream import Line\nprint('loud')\nclass Loud(Line):\n    pass\n"
     (tmp_path / "loud_lines.py").write_text(loud)

@@ -6,6 +6,7 @@ import gc
 import json
 import multiprocessing
 import os
+import select
 import socket
 import time
 from pathlib import Path
@@ -22,11 +23,16 @@ LINE = Line()
 async def answer(stream):
     """Echo lines; ``pid`` is answered with the process id, ``die`` ends the process, ``stay`` waits.
 
+    ``fork`` starts a process that lasts as long as the connection.
+
     ``leave`` waits until the server leaves.
     """
     async for line in stream.frames(LINE):
         if line == "die":
             os._exit(3)
+        if line == "fork" and os.fork() == 0:
+            select.select([stream.transport.socket], [], [])
+            os._exit(0)
         if line == "leave":
             while stream.server.ready:
                 await asyncio.sleep(0)

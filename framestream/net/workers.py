@@ -15,6 +15,7 @@ import contextlib
 import json
 import logging
 import multiprocessing
+import os
 import pickle
 import signal
 import socket
@@ -22,6 +23,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from multiprocessing import resource_tracker
+from multiprocessing.process import BaseProcess
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -160,15 +162,24 @@ class Worker:
         try:
             with on_failure(self._control.close), theirs:
                 self.process.start()
+                self._exit = exit_descriptor(self.process)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         self._too_slow = loop.call_later(START_TIMEOUT, self._give_up)
         self._why = ""
-        exited = asyncio.Event()
-        loop.add_reader(self.process.sentinel, exited.set)
-        self.ended = loop.create_task(self._watch(exited))
+        self._exited = asyncio.Event()
+        loop.add_reader(self._exit, self._has_exited)
+        self.ended = loop.create_task(self._watch())
 
-    async def _watch(self, exited: asyncio.Event) -> None:
+    def _has_exited(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._exit)
+        os.close(self._exit)
+        self._exited.set()
+        # By then all that it reported has come. Processes that it has forked may keep the other end open.
+        loop.call_later(REPORT_INTERVAL, self._control.close)
+
+    async def _watch(self) -> None:
         # One whose reports make no sense is let go: it sees the end of the stream, drains and is replaced.
         with contextlib.closing(self._control), contextlib.suppress(FramestreamError, TypeError):
             async for counters in self._control:
@@ -177,8 +188,7 @@ class Worker:
                 else:
                     self.stats = ServerStats(**counters).with_streams(())  # a sum, which is of numbers
                     self._is_ready(True)
-        await exited.wait()
-        asyncio.get_running_loop().remove_reader(self.process.sentinel)
+        await self._exited.wait()
         self.process.join()
         self.stats = replace(self.stats, open=0, bytes_unread=0, bytes_unsent=0)  # nothing is open in it any more
         self.leaving.set()
@@ -355,6 +365,15 @@ class Workers:
         """Have every worker drain and end, and wait until all have."""
         for ended in [worker.shut_down(timeout) for worker in self._running]:
             await asyncio.wait([ended])
+
+
+def exit_descriptor(process: BaseProcess) -> int:
+    """Return a new descriptor that is readable when a process has ended."""
+    try:
+        return os.pidfd_open(process.pid)  # type: ignore[arg-type,attr-defined,unused-ignore]  # on Linux
+    except (AttributeError, OSError):
+        # The second best: processes that it has forked keep this open, too.
+        return os.dup(process.sentinel)
 
 
 def plugins_in_use() -> tuple[str, ...]:
