@@ -571,6 +571,8 @@ def test_threads_that_share_an_archive_keep_no_more_of_it(path):
         assert len(list(threads.map(archive.__getitem__, range(20)))) == 20
     gc.collect()
     assert len(alive) == 16
+    del archive
+    assert not alive  # and without the collector
 
 
 def test_a_loader_of_pytorch_takes_an_archive(path):

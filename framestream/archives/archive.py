@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from copy import deepcopy
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import chain
 from typing import Any, Final, NamedTuple, overload
+from weakref import proxy
 
 from framestream._compression import kind_of
 from framestream.archives.files import Index, Marks, Url, open_source
@@ -27,6 +28,7 @@ from framestream.archives.source import (
     is_remote,
     local_path,
     remove_remains,
+    restored_on_error,
     telling,
     whole_file,
 )
@@ -120,7 +122,8 @@ class Archive(Sequence[Any]):
 
     @cached_property
     def _kept(self) -> Callable[[int], list[Any]]:
-        return lru_cache(_KEPT)(self._frames)  # threads may share it
+        # Threads may share it. Bound to the archive itself, it would keep all of it until the collector runs.
+        return lru_cache(_KEPT)(partial(Archive._frames, proxy(self)))
 
     def _frames(self, block: int) -> list[Any]:
         frames: list[Any] = []
@@ -295,8 +298,8 @@ def append(path: Url, frames: Iterable[Any], framer: Framer[Any] | str, *, index
         if (piece := next(pieces, None)) is None:
             return 0
         _check_border(source, writer, marks, piece)
-        with grown_file(source, file) as opening:
-            with opening as write:
+        with restored_on_error(source, file):
+            with grown_file(source, file) as write:
                 _, total = _write_some(write, chain((piece,), pieces), marks, source.size, count)
             if index:
                 grown = LocalFile.of(path)

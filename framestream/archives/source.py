@@ -308,21 +308,30 @@ def _lock(file: IO[bytes]) -> bool:
 
 
 @contextmanager
-def grown_file(source: LocalFile, raw: IO[bytes]) -> Iterator[AbstractContextManager[Write]]:
-    """Give what opens a function that writes to the end of a local file; after an error, it is again as it was.
+def restored_on_error(source: LocalFile, raw: IO[bytes]) -> Iterator[None]:
+    """After an error, make a local file that grows meanwhile what it was.
 
     Raises:
-        ArchiveError: it has changed.
+        ArchiveError: it has changed already.
     """
     source.check_open(raw)  # what another process has appended meanwhile would be overwritten
     try:
-        yield _told(source.url, _grown(source, raw))
+        yield
     except BaseException:
         with suppress(OSError):
             raw.truncate(source.size)
             if os.utime in os.supports_fd:  # what has not changed keeps its index
                 os.utime(raw.fileno(), ns=(time.time_ns(), source.version))
         raise
+
+
+def grown_file(source: LocalFile, raw: IO[bytes]) -> AbstractContextManager[Write]:
+    """Give a function that writes to the end of a local file.
+
+    Raises:
+        ArchiveError: it cannot be written.
+    """
+    return _told(source.url, _grown(source, raw))
 
 
 @contextmanager

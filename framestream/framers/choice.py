@@ -48,6 +48,8 @@ class When(Over[T], Framer[T]):
     beginnings: Annotated[bytes | tuple[bytes, ...], "What the frame begins with: bytes, or several to choose from."]
     condition: Annotated[ReadCondition[T], "Reads the frame, from its first byte."]
 
+    _longest: int = field(init=False, repr=False, compare=False)
+
     def __post_init__(self) -> None:
         self._adopt(self.condition)
         beginnings: tuple[Any, ...] = self.beginnings if isinstance(self.beginnings, tuple) else (self.beginnings,)
@@ -56,7 +58,7 @@ class When(Over[T], Framer[T]):
                 raise TypeError(f"beginning {value!r} is not bytes")
         if not beginnings or b"" in beginnings:
             raise ValueError("a guard needs bytes to look for; it is given none, or empty ones")
-        self.__dict__["beginnings"] = beginnings
+        self.__dict__.update(beginnings=beginnings, _longest=max(map(len, beginnings)))
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return what the condition finds, once the required beginning has arrived."""
@@ -70,8 +72,8 @@ class When(Over[T], Framer[T]):
         """Tell whether a frame begins as required; None if that is undecided."""
         if data.startswith(self.beginnings, start):
             return True
-        seen = bytes(data[start : start + max(map(len, self.beginnings))])  # type: ignore[arg-type]  # a tuple
-        return None if any(each.startswith(seen) for each in self.beginnings) else False  # type: ignore[union-attr]  # as above
+        seen = bytes(data[start : start + self._longest])
+        return None if any(each.startswith(seen) for each in self.beginnings) else False  # type: ignore[union-attr]  # a tuple
 
     @property
     def _refusal(self) -> str:
