@@ -87,8 +87,7 @@ class DelimiterSearch(Framer[T]):
                 return match.end()
         return len(data) if window.eof else NeedMore(resume=len(data))
 
-    def split(self, window: Window) -> tuple[list[Any], int]:
-        """Cut every frame that has its delimiter."""
+    def _split_bytes(self, window: Window) -> tuple[list[bytes], int]:
         data = bytes(window.data)
         block = data[window.start :]
         if self.keep and self._nested and self._shortest == b"\n":  # a file is 16 times as fast as the regex
@@ -169,6 +168,10 @@ class Delimiter(DelimiterSearch[bytes], metaclass=Interned, checked=True):
                 raise ValueError(f"delimiter {delimiter!r} can never end a frame: {other!r} in it ends one first")
         object.__setattr__(self, "delimiters", delimiters)
         self._adopt(delimiters)
+
+    def split(self, window: Window) -> tuple[list[bytes], int]:
+        """Cut every frame that has its delimiter."""
+        return self._split_bytes(window)
 
     def encode(self, frame: bytes) -> bytes:
         """Return the payload with its delimiter; refuse any that would be read back differently."""
@@ -286,9 +289,9 @@ class Line(DelimiterSearch[LineT], metaclass=Interned):
     def split(self, window: Window) -> tuple[list[LineT], int]:
         """Cut every line that has its newline, decoding many at once if the encoding allows it."""
         if self.encoding is None:
-            return super().split(window)
+            return self._split_bytes(window)  # type: ignore[return-value]  # LineT is bytes: see __init__
         if self._codec not in _STATELESS:
-            return Framer.split(self, window)
+            return super().split(window)
         data, start = bytes(window.data), window.start
         lines: list[Any] = []
         while (end := self._end_of_block(data, start)) > start:
@@ -296,7 +299,7 @@ class Line(DelimiterSearch[LineT], metaclass=Interned):
             try:
                 lines += self._split_text(str(block, self.encoding))
             except UnicodeDecodeError:
-                some, size = Framer.split(self, Window(block))
+                some, size = super().split(Window(block))
                 lines += some
                 if size < len(block):
                     return lines, start + size
