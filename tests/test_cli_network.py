@@ -340,7 +340,7 @@ def test_a_command_that_takes_too_long_is_killed_when_the_server_ends(program, t
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_ctrl_c_lets_a_command_that_has_begun_finish(workers, tmp_path):
     os.mkfifo(tmp_path / "fifo")
-    options = ["-f", "line", "--exec", f"sed {tmp_path}/fifo -e 's/go/done/'", "--workers", workers]
+    options = ["-f", "line", "--exec", f"sed s/go/done/ {tmp_path}/fifo", "--workers", workers]
     with start("serve", "tcp://127.0.0.1:0", *options, start_new_session=True) as server:
         with socket.create_connection(("127.0.0.1", port(listening(server)))) as client:
             client.sendall(b"one\n")
